@@ -1,0 +1,45 @@
+//! Every environment variable that the two programs read or set, in one place.
+
+/// Path of the agent's socket.
+pub const AUTH_SOCK: &str = "APPTOKEN_AUTH_SOCK";
+/// Process of the agent.
+pub const AGENT_PID: &str = "APPTOKEN_AGENT_PID";
+
+/// Default of `--app`.
+pub const APP: &str = "APPTOKEN_APP";
+/// Default of `--host`.
+pub const HOST: &str = "APPTOKEN_HOST";
+/// Default of `--owner`.
+pub const OWNER: &str = "APPTOKEN_OWNER";
+/// Default of `--repo`.
+pub const REPO: &str = "APPTOKEN_REPO";
+/// Default of `--installation-id`.
+pub const INSTALLATION_ID: &str = "APPTOKEN_INSTALLATION_ID";
+/// Default of `--permissions`.
+pub const PERMISSIONS: &str = "APPTOKEN_PERMISSIONS";
+/// Default of `--min-ttl`.
+pub const MIN_TTL: &str = "APPTOKEN_MIN_TTL";
+/// Default of `add --app-id`.
+pub const APP_ID: &str = "APPTOKEN_APP_ID";
+/// Default of `add --api-url`.
+pub const API_URL: &str = "APPTOKEN_API_URL";
+/// The gh to run, split as a shell would.
+pub const GH: &str = "APPTOKEN_GH";
+
+/// gh's token for github.com and its kind; taken before [`GITHUB_TOKEN`].
+pub const GH_TOKEN: &str = "GH_TOKEN";
+/// The same, as GitHub Actions and many libraries name it.
+pub const GITHUB_TOKEN: &str = "GITHUB_TOKEN";
+/// gh's token for a GitHub Enterprise Server.
+pub const GH_ENTERPRISE_TOKEN: &str = "GH_ENTERPRISE_TOKEN";
+/// The same, second in line.
+pub const GITHUB_ENTERPRISE_TOKEN: &str = "GITHUB_ENTERPRISE_TOKEN";
+/// gh's default host.
+pub const GH_HOST: &str = "GH_HOST";
+
+/// The user's shell, which decides the dialect of what the agent prints.
+pub const SHELL: &str = "SHELL";
+/// Where sockets of a login session belong.
+pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+/// Where temporary files belong.
+pub const TMPDIR: &str = "TMPDIR";

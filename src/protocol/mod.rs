@@ -1,0 +1,15 @@
+//! All that may cross the socket: a [`Request`] one way, an [`Answer`] or a [`Refusal`] the other, each one JSON object.
+
+mod refusal;
+mod request;
+mod response;
+
+pub use refusal::{Choice, Code, Refusal};
+pub use request::{KeyChoice, NewKey, RemoveKey, Request, TokenRequest};
+pub use response::{
+    Added, Answer, Installation, Installations, KeyInfo, Keys, Pong, Removed, Status, TokenAnswer, TokenInfo,
+};
+pub use response::{read_response, write_response};
+
+/// The protocol spoken here. Raised by hand when an old peer would misunderstand a new one.
+pub const PROTOCOL: u32 = 1;

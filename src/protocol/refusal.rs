@@ -1,0 +1,153 @@
+//! How the agent says no: a sentence, a code for programs, and what to do next.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{AppId, Host, InstallationId};
+
+/// A request that was not carried out, and why. Nothing that was received is ever repeated in it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Refusal {
+    /// What failed, in a sentence without capital or full stop.
+    pub error: String,
+    /// The same for programs.
+    pub code: Code,
+    /// What to do next.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// What there is to choose from, with [`Code::ChooseKey`] and [`Code::ChooseInstallation`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub choices: Vec<Choice>,
+    /// Seconds to wait, with [`Code::RateLimited`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after: Option<u64>,
+}
+
+/// The reasons for a refusal. A client may branch on these; the sentences may change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// The request cannot be understood, or asks for what cannot be.
+    BadRequest,
+    /// The request is larger than the agent reads.
+    TooLarge,
+    /// There is no such action.
+    UnknownAction,
+    /// The agent is locked.
+    Locked,
+    /// The user, or the agent's rules, said no.
+    Denied,
+    /// No key that fits is loaded.
+    NoKey,
+    /// Several keys fit.
+    ChooseKey,
+    /// Several installations fit.
+    ChooseInstallation,
+    /// The App is not installed there.
+    NotInstalled,
+    /// The installation is suspended.
+    Suspended,
+    /// The installation does not have what was asked for.
+    NotGranted,
+    /// This is not a private key that GitHub Apps use.
+    BadKey,
+    /// The key is not one of this App's.
+    AppMismatch,
+    /// This machine's clock and GitHub's differ too much.
+    ClockSkew,
+    /// GitHub wants a pause.
+    RateLimited,
+    /// GitHub cannot be reached, or answers what cannot be used.
+    GithubUnavailable,
+    /// It took too long.
+    Timeout,
+    /// The agent has too many connections.
+    Busy,
+    /// A fault in the agent.
+    Internal,
+    /// A code that a newer agent has and this client does not.
+    #[serde(other)]
+    Unknown,
+}
+
+/// One of several keys or installations to choose from; the fields of the one kind or of the other.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choice {
+    /// The key's name in the agent; `app` takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The fingerprint that GitHub shows for the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    /// The key's App.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app_id: Option<AppId>,
+    /// The host that App lives on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+    /// The installation's number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installation_id: Option<InstallationId>,
+    /// The account the installation is on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+}
+
+impl Choice {
+    /// A loaded key.
+    pub fn key(name: String, fingerprint: String, app_id: AppId, host: Host) -> Self {
+        Self {
+            name: Some(name),
+            fingerprint: Some(fingerprint),
+            app_id: Some(app_id),
+            host: Some(host),
+            ..Self::default()
+        }
+    }
+
+    /// An installation of the App.
+    pub fn installation(id: InstallationId, account: String) -> Self {
+        Self { installation_id: Some(id), account: Some(account), ..Self::default() }
+    }
+}
+
+impl fmt::Display for Choice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words: [Option<&dyn fmt::Display>; 6] = [
+            self.name.as_ref().map(|x| x as _),
+            self.fingerprint.as_ref().map(|x| x as _),
+            self.app_id.as_ref().map(|x| x as _),
+            self.host.as_ref().map(|x| x as _),
+            self.installation_id.as_ref().map(|x| x as _),
+            self.account.as_ref().map(|x| x as _),
+        ];
+        for (i, word) in words.into_iter().flatten().enumerate() {
+            write!(f, "{}{word}", if i == 0 { "" } else { "  " })?;
+        }
+        Ok(())
+    }
+}
+
+impl Refusal {
+    /// A refusal of this kind.
+    pub fn new(code: Code, error: impl Into<String>) -> Self {
+        Self { error: error.into(), code, hint: None, choices: Vec::new(), retry_after: None }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what there is to choose from.
+    #[must_use]
+    pub fn choices(mut self, choices: Vec<Choice>) -> Self {
+        self.choices = choices;
+        self
+    }
+}

@@ -1,0 +1,298 @@
+//! What a client may ask, and the strict reading of it.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize};
+
+use super::{Code, Refusal};
+use crate::ids::{AppId, Host, InstallationId, Owner, Permissions, Repo, RepoName};
+use crate::secret::Secret;
+
+/// One request; on the wire a JSON object whose `action` names the variant.
+#[derive(Serialize)]
+#[serde(tag = "action", rename_all = "camelCase")]
+pub enum Request {
+    /// Is an agent there, and which?
+    Ping,
+    /// An installation token.
+    GetToken(TokenRequest),
+    /// Hold this key.
+    AddKey(Box<NewKey>),
+    /// Which keys are held?
+    ListKeys,
+    /// Forget a key.
+    RemoveKey(RemoveKey),
+    /// Forget all keys.
+    RemoveAllKeys,
+    /// What is loaded and cached?
+    Status,
+    /// Where is the App installed?
+    Installations(KeyChoice),
+}
+
+/// Which token: every field narrows or chooses, none is needed.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct TokenRequest {
+    #[serde(default, rename = "action", skip_serializing)]
+    pub(crate) _action: IgnoredAny,
+    /// Chooses the key: its name, fingerprint, App ID, client ID or the App's slug.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// Chooses the key by its App's host.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+    /// Chooses the installation by the account it is on.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
+    /// Chooses the installation that sees this repository, and narrows the token to it.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub repo: Option<Repo>,
+    /// Narrows the token to these repositories of the chosen installation.
+    #[serde(default, deserialize_with = "at_least_one", skip_serializing_if = "Option::is_none")]
+    pub repositories: Option<Vec<RepoName>>,
+    /// Chooses the installation by its number.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub installation_id: Option<InstallationId>,
+    /// Narrows the token to these permissions.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub permissions: Option<Permissions>,
+    /// Seconds the token must still live when it is handed out.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub min_ttl: Option<u64>,
+}
+
+/// A private key to hold.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewKey {
+    #[serde(default, rename = "action", skip_serializing)]
+    pub(crate) _action: IgnoredAny,
+    /// The key: PKCS#1 or PKCS#8 DER in standard base64. Without escapes in it, it is copied once and wiped.
+    pub key: Secret<str>,
+    /// The App it belongs to.
+    pub app_id: AppId,
+    /// What to call it; else the App's slug.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The host its App lives on; else github.com.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+    /// The REST API's base; else the host's usual one. Plain `http` for loopback only.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub api_url: Option<String>,
+    /// The installation to use when a request chooses none.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub installation_id: Option<InstallationId>,
+    /// Seconds until it is forgotten; else the agent's default.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<u64>,
+    /// Ask the user at each use.
+    #[serde(default)]
+    pub confirm: bool,
+    /// Do not check key and App against GitHub.
+    #[serde(default)]
+    pub offline: bool,
+}
+
+/// Which key to forget.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RemoveKey {
+    #[serde(default, rename = "action", skip_serializing)]
+    pub(crate) _action: IgnoredAny,
+    /// Its name or fingerprint, or the key itself as [`NewKey::key`].
+    pub key: Secret<str>,
+}
+
+/// Which key's App is asked about.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KeyChoice {
+    #[serde(default, rename = "action", skip_serializing)]
+    pub(crate) _action: IgnoredAny,
+    /// As in [`TokenRequest::app`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// As in [`TokenRequest::host`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+}
+
+impl NewKey {
+    /// A key of this App with nothing else said.
+    pub fn new(key: Secret<str>, app_id: AppId) -> Self {
+        Self {
+            _action: IgnoredAny,
+            key,
+            app_id,
+            name: None,
+            host: None,
+            api_url: None,
+            installation_id: None,
+            lifetime: None,
+            confirm: false,
+            offline: false,
+        }
+    }
+}
+
+impl RemoveKey {
+    /// The key that is called this, or is this.
+    pub fn new(key: Secret<str>) -> Self {
+        Self { _action: IgnoredAny, key }
+    }
+}
+
+impl Request {
+    /// Reads one message. Fields that the action does not have are refused: a misspelt `repositories` must not widen a token.
+    pub fn parse(message: &[u8]) -> Result<Self, Refusal> {
+        /// An action without fields, and the first look at every message: there the fields are passed over.
+        #[derive(Deserialize)]
+        struct Head<'a> {
+            #[serde(borrow)]
+            action: Cow<'a, str>,
+        }
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Bare {
+            #[serde(rename = "action")]
+            _action: IgnoredAny,
+        }
+
+        let head: Head<'_> = serde_json::from_slice(message).map_err(|e| malformed(&e))?;
+        let bare = || fields::<Bare>(message);
+        Ok(match &*head.action {
+            "ping" => bare().map(|_| Self::Ping)?,
+            "getToken" => Self::GetToken(fields(message)?),
+            "addKey" => Self::AddKey(fields(message)?),
+            "listKeys" => bare().map(|_| Self::ListKeys)?,
+            "removeKey" => Self::RemoveKey(fields(message)?),
+            "removeAllKeys" => bare().map(|_| Self::RemoveAllKeys)?,
+            "status" => bare().map(|_| Self::Status)?,
+            "installations" => Self::Installations(fields(message)?),
+            _ => {
+                return Err(Refusal::new(Code::UnknownAction, "this agent knows no such action")
+                    .hint("compare the versions that `apptoken --version` and `apptoken status` print"));
+            }
+        })
+    }
+
+    /// The action's name on the wire, for logs.
+    pub fn action(&self) -> &'static str {
+        match self {
+            Self::Ping => "ping",
+            Self::GetToken(_) => "getToken",
+            Self::AddKey(_) => "addKey",
+            Self::ListKeys => "listKeys",
+            Self::RemoveKey(_) => "removeKey",
+            Self::RemoveAllKeys => "removeAllKeys",
+            Self::Status => "status",
+            Self::Installations(_) => "installations",
+        }
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.action())
+    }
+}
+
+fn fields<T: DeserializeOwned>(message: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(message).map_err(|e| malformed(&e))
+}
+
+/// Says where, never what: serde's own sentence contains the offending value, and that may be a secret.
+fn malformed(error: &serde_json::Error) -> Refusal {
+    let place = match error.line() {
+        0 | 1 => format!("column {}", error.column()),
+        line => format!("line {line} column {}", error.column()),
+    };
+    Refusal::new(Code::BadRequest, format!("malformed request at {place}"))
+        .hint("the fields of each action are listed in the README under \"Protocol\"")
+}
+
+/// A field that is there must have a value: `null` is not a way to leave out a narrowing.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+/// GitHub reads an empty list as "every repository".
+fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    let list = Vec::<T>::deserialize(deserializer)?;
+    if list.is_empty() { Err(serde::de::Error::custom("an empty list")) } else { Ok(Some(list)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(message: &str) -> Refusal {
+        Request::parse(message.as_bytes()).err().unwrap_or_else(|| panic!("{message} was accepted"))
+    }
+
+    #[test]
+    fn what_a_client_writes_is_what_the_agent_reads() {
+        let asked = TokenRequest {
+            repo: Some("octo/hello".parse().expect("a repository")),
+            permissions: Some("contents=read".parse().expect("permissions")),
+            min_ttl: Some(600),
+            ..TokenRequest::default()
+        };
+        let wire = serde_json::to_vec(&Request::GetToken(asked)).expect("serializable");
+        assert_eq!(
+            String::from_utf8_lossy(&wire),
+            r#"{"action":"getToken","repo":"octo/hello","permissions":{"contents":"read"},"minTtl":600}"#
+        );
+        let Ok(Request::GetToken(read)) = Request::parse(&wire) else { panic!("not read back") };
+        assert_eq!(read.repo.map(|r| r.to_string()).as_deref(), Some("octo/hello"));
+        assert_eq!(read.min_ttl, Some(600));
+    }
+
+    #[test]
+    fn the_place_of_a_mistake_is_named_and_the_mistake_is_not() {
+        let no = refusal(r#"{"action":"getToken","minTtl":"CANARY"}"#);
+        assert_eq!((no.code, no.error.as_str()), (Code::BadRequest, "malformed request at column 38"));
+        for message in [
+            r#"{"action":"getToken","CANARY":1}"#,
+            r#"{"action":"CANARY"}"#,
+            r#"{"action":"addKey","key":["CANARY"],"appId":1}"#,
+            r#"{"action":"getToken","repo":"CANARY"}"#,
+            r#"{"action":"ping","more":"CANARY"}"#,
+            r#"{"CANARY":"#,
+        ] {
+            assert!(!format!("{:?}", refusal(message)).contains("CANARY"), "{message}");
+        }
+    }
+
+    #[test]
+    fn nothing_can_widen_a_token_by_mistake() {
+        for message in [
+            r#"{"action":"getToken","repositorys":["hello"]}"#,
+            r#"{"action":"getToken","repositories":[]}"#,
+            r#"{"action":"getToken","repositories":null}"#,
+            r#"{"action":"getToken","permissions":{}}"#,
+            r#"{"action":"getToken","permissions":null}"#,
+            r#"{"action":"getToken","repo":null}"#,
+            r#"{"action":"getToken","repo":"octo/hello","repo":"octo/other"}"#,
+        ] {
+            assert_eq!(refusal(message).code, Code::BadRequest, "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_action_is_told_from_a_malformed_request() {
+        assert_eq!(refusal(r#"{"action":"getTokens"}"#).code, Code::UnknownAction);
+        assert_eq!(refusal(r#"{"acton":"getToken"}"#).code, Code::BadRequest);
+        assert_eq!(refusal("[]").code, Code::BadRequest);
+    }
+
+    #[test]
+    fn debug_of_a_request_is_its_action() {
+        let request = Request::AddKey(Box::new(NewKey::new("CANARY".into(), AppId::Number(1))));
+        assert_eq!(format!("{request:?}"), "addKey");
+    }
+}

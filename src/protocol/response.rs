@@ -1,0 +1,264 @@
+//! What the agent answers: `{"ok":true,…}` with the fields of one answer, or `{"ok":false,…}` with those of a refusal.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::Refusal;
+use crate::ids::{AppId, Host, InstallationId};
+use crate::secret::Secret;
+
+/// A request that was carried out. On the wire its fields stand beside `"ok":true`.
+#[derive(Serialize)]
+#[serde(untagged)]
+pub enum Answer {
+    /// To `ping`.
+    Pong(Pong),
+    /// To `getToken`.
+    Token(TokenAnswer),
+    /// To `addKey`.
+    Added(Added),
+    /// To `listKeys`.
+    Keys(Keys),
+    /// To `removeKey` and `removeAllKeys`.
+    Removed(Removed),
+    /// To `status`.
+    Status(Status),
+    /// To `installations`.
+    Installations(Installations),
+}
+
+/// Who is there.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Pong {
+    /// Always true.
+    pub pong: bool,
+    /// The agent's version.
+    pub version: String,
+    /// The protocol it speaks: [`super::PROTOCOL`].
+    pub protocol: u32,
+    /// Its process.
+    pub pid: u32,
+    /// Whether it is locked.
+    pub locked: bool,
+}
+
+/// An installation token and what it is good for.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenAnswer {
+    /// The token; opaque.
+    pub token: Secret<str>,
+    /// When it ends, RFC 3339 in UTC.
+    pub expires_at: String,
+    /// The host it is for, and must not leave.
+    pub host: Host,
+    /// The installation it belongs to.
+    pub installation_id: InstallationId,
+    /// The account that installation is on.
+    pub account: String,
+    /// What it may do, as GitHub granted it.
+    pub permissions: BTreeMap<String, String>,
+    /// The repositories it is narrowed to, as `OWNER/NAME`; absent when it sees all that the installation sees.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repositories: Option<Vec<String>>,
+}
+
+/// A key that is now held.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Added {
+    /// The fingerprint that GitHub shows for it.
+    pub fingerprint: String,
+    /// What it is called here.
+    pub name: String,
+    /// The App it belongs to.
+    pub app_id: AppId,
+    /// The host that App lives on.
+    pub host: Host,
+    /// The App's slug, when GitHub was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+    /// Seconds until it is forgotten, when it has a lifetime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<u64>,
+    /// When that is, RFC 3339 in UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// Whether each use must be confirmed.
+    pub confirm: bool,
+    /// Why key and App could not be checked against GitHub.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// The keys held, in the order in which they were added.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Keys {
+    /// Each key.
+    pub keys: Vec<KeyInfo>,
+}
+
+/// What may be told of a key.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KeyInfo {
+    /// What it is called here.
+    pub name: String,
+    /// The fingerprint that GitHub shows for it.
+    pub fingerprint: String,
+    /// Its size.
+    pub bits: u32,
+    /// The App it belongs to.
+    pub app_id: AppId,
+    /// The App's slug, when GitHub was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+    /// The host that App lives on.
+    pub host: Host,
+    /// The REST API's base.
+    pub api_url: String,
+    /// The installation used when a request chooses none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub installation_id: Option<InstallationId>,
+    /// Seconds left until it is forgotten, when it has a lifetime.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetime: Option<u64>,
+    /// Whether each use must be confirmed.
+    pub confirm: bool,
+}
+
+/// What was forgotten.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Removed {
+    /// The names of the keys.
+    pub removed: Vec<String>,
+}
+
+/// What the agent holds; no secrets.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Status {
+    /// The agent's version.
+    pub version: String,
+    /// The protocol it speaks.
+    pub protocol: u32,
+    /// Its process.
+    pub pid: u32,
+    /// Whether it is locked; then the lists are empty.
+    pub locked: bool,
+    /// Seconds since it started.
+    pub uptime: u64,
+    /// The keys held.
+    pub keys: Vec<KeyInfo>,
+    /// The tokens cached.
+    pub tokens: Vec<TokenInfo>,
+}
+
+/// What may be told of a cached token.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenInfo {
+    /// The name of the key it was minted with.
+    pub key: String,
+    /// The account it is for.
+    pub account: String,
+    /// The installation it belongs to.
+    pub installation_id: InstallationId,
+    /// The repositories it is narrowed to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repositories: Option<Vec<String>>,
+    /// When it ends, RFC 3339 in UTC.
+    pub expires_at: String,
+    /// Seconds since it was minted.
+    pub age: u64,
+}
+
+/// Where an App is installed.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Installations {
+    /// Each installation, in GitHub's order.
+    pub installations: Vec<Installation>,
+}
+
+/// One installation of an App.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Installation {
+    /// Its number.
+    pub id: InstallationId,
+    /// The account it is on.
+    pub account: String,
+    /// `Organization`, `User` or `Enterprise`.
+    pub account_type: String,
+    /// `all` or `selected`.
+    pub repository_selection: String,
+    /// Whether the account suspended it.
+    pub suspended: bool,
+}
+
+/// Writes one response as a line of JSON.
+pub fn write_response(response: &Result<Answer, Refusal>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Wire<'a, T> {
+        ok: bool,
+        #[serde(flatten)]
+        fields: &'a T,
+    }
+
+    // Room for a token of the long kind with its surroundings, so that the buffer does not grow by copying it.
+    let mut line = Vec::with_capacity(1024);
+    let written = match response {
+        Ok(answer) => serde_json::to_writer(&mut line, &Wire { ok: true, fields: answer }),
+        Err(refusal) => serde_json::to_writer(&mut line, &Wire { ok: false, fields: refusal }),
+    };
+    written.expect("answers have only string keys, and a Vec takes all that is written");
+    line.push(b'\n');
+    line
+}
+
+/// Reads one response to a request whose answer is a `T`. `None` when it is neither that nor a refusal.
+pub fn read_response<T: DeserializeOwned>(line: &[u8]) -> Option<Result<T, Refusal>> {
+    #[derive(Deserialize)]
+    struct Head {
+        ok: bool,
+    }
+
+    let head: Head = serde_json::from_slice(line).ok()?;
+    if head.ok { serde_json::from_slice(line).ok().map(Ok) } else { serde_json::from_slice(line).ok().map(Err) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::Code;
+
+    #[test]
+    fn an_answer_stands_beside_ok_on_one_line() {
+        let pong = Answer::Pong(Pong { pong: true, version: "1.2.3".into(), protocol: 1, pid: 7, locked: false });
+        let line = write_response(&Ok(pong));
+        assert_eq!(
+            String::from_utf8_lossy(&line),
+            "{\"ok\":true,\"pong\":true,\"version\":\"1.2.3\",\"protocol\":1,\"pid\":7,\"locked\":false}\n"
+        );
+        let read: Pong = read_response(&line).expect("a response").expect("an answer");
+        assert_eq!(read.pid, 7);
+    }
+
+    #[test]
+    fn a_refusal_leaves_out_what_it_does_not_say() {
+        let line = write_response(&Err(Refusal::new(Code::NoKey, "no key is loaded")));
+        assert_eq!(
+            String::from_utf8_lossy(&line),
+            "{\"ok\":false,\"error\":\"no key is loaded\",\"code\":\"no_key\"}\n"
+        );
+        let read = read_response::<Pong>(&line).expect("a response").expect_err("a refusal");
+        assert_eq!(read.code, Code::NoKey);
+    }
+
+    #[test]
+    fn a_code_from_the_future_is_still_a_refusal() {
+        let line = br#"{"ok":false,"error":"no","code":"out_of_ink"}"#;
+        assert_eq!(read_response::<Pong>(line).expect("a response").expect_err("a refusal").code, Code::Unknown);
+    }
+}
