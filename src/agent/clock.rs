@@ -1,0 +1,73 @@
+//! The two clocks, and GitHub's way of writing the time. The only place that asks for the time.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// One moment on both clocks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Now {
+    /// Seconds since 1970 by the wall clock: what tokens expire by. It may be set, in either direction.
+    pub unix: i64,
+    /// Time since boot, the time asleep included: what lifetimes are counted in. A monotonic clock that halts in suspend
+    /// would keep a key alive all weekend.
+    pub boot: Duration,
+}
+
+/// Where the time comes from; tests bring their own.
+pub type Clock = fn() -> Now;
+
+/// Reads the system's clocks.
+pub fn system() -> Now {
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    Now { unix: i64::try_from(unix).unwrap_or(i64::MAX), boot: boot() }
+}
+
+/// Writes a moment as RFC 3339 in UTC: `2026-11-22T14:30:00Z`.
+pub fn rfc3339(unix: i64) -> String {
+    let moment = OffsetDateTime::from_unix_timestamp(unix).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    moment.format(&Rfc3339).expect("a UTC time of four-digit year has an RFC 3339 form")
+}
+
+/// Reads RFC 3339 with any offset and fraction, as GitHub writes `expires_at`; whole seconds, rounded down.
+pub fn parse_rfc3339(text: &str) -> Option<i64> {
+    OffsetDateTime::parse(text, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+}
+
+/// Reads the form of HTTP's `Date` header (RFC 9110 section 5.6.7).
+pub fn parse_http_date(text: &str) -> Option<i64> {
+    // IMF-fixdate is RFC 2822 with the zone's old name.
+    OffsetDateTime::parse(text, &time::format_description::well_known::Rfc2822).ok().map(OffsetDateTime::unix_timestamp)
+}
+
+fn boot() -> Duration {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    const BOOT: ClockId = ClockId::CLOCK_BOOTTIME;
+    // Elsewhere the monotonic clock is the one that counts time asleep.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    const BOOT: ClockId = ClockId::CLOCK_MONOTONIC;
+    clock_gettime(BOOT).expect("this clock exists on every supported system").into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn githubs_times_are_read_in_every_form_seen() {
+        let half_past = 1_795_357_800;
+        for text in [
+            "2026-11-22T14:30:00Z",
+            "2026-11-22T16:30:00+02:00",
+            "2026-11-22T14:30:00.000Z",
+            "2026-11-22T14:30:00.999Z",
+        ] {
+            assert_eq!(parse_rfc3339(text), Some(half_past), "{text}");
+        }
+        assert_eq!(parse_http_date("Sun, 22 Nov 2026 14:30:00 GMT"), Some(half_past));
+        assert_eq!(rfc3339(half_past), "2026-11-22T14:30:00Z");
+        assert_eq!(parse_rfc3339("tomorrow"), None);
+    }
+}

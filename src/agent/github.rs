@@ -1,0 +1,433 @@
+//! GitHub's REST API, as far as an App needs it: who am I, where am I installed, give me a token.
+//!
+//! Every request has a deadline, a `User-Agent` and an API version; redirects are followed on the same host only; answers
+//! are bounded; and when GitHub says that a JWT's times are off, the clock's difference is learnt and the request repeated once.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE, HeaderMap, HeaderValue, LINK, USER_AGENT};
+use reqwest::{Client, Method, StatusCode, Url, redirect};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::clock::{self, Clock};
+use super::keyring::AppNames;
+use super::tokens::Scope;
+use crate::ids::{InstallationId, Level, Owner, Repo};
+use crate::protocol::Installation;
+use crate::secret::Secret;
+
+/// A client for any number of hosts. Connections and certificates are readied at the first use of each kind.
+pub struct GitHub {
+    clock: Clock,
+    /// How far GitHub's clock is ahead of ours, in seconds, as learnt from its `Date`.
+    ahead: AtomicI64,
+    secure: OnceLock<Client>,
+    loopback: OnceLock<Client>,
+}
+
+/// Who asks: an App with its key, at one API.
+pub trait App: Send + Sync {
+    /// The API's base, without a slash at its end.
+    fn api_url(&self) -> &str;
+    /// A JWT as of `now`, in seconds since 1970.
+    fn jwt(&self, now: i64) -> Pin<Box<dyn Future<Output = Result<Secret<str>, GitHubError>> + Send + '_>>;
+}
+
+/// A token as GitHub grants it.
+pub struct Granted {
+    /// The token.
+    pub token: Secret<str>,
+    /// When it ends, in seconds since 1970.
+    pub expires: i64,
+    /// What it may do; empty when GitHub did not say.
+    pub permissions: BTreeMap<String, String>,
+    /// The repositories it is narrowed to, as `OWNER/NAME`.
+    pub repositories: Option<Vec<String>>,
+}
+
+/// Why GitHub gave no answer that can be used. `agent/refuse.rs` puts them into words.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GitHubError {
+    /// The key went away before it could sign, or cannot sign.
+    CannotSign,
+    /// 401: the JWT is not signed with a key of this App.
+    WrongKey,
+    /// 404 `Integration not found`, or 401 for a client ID that is none: there is no such App.
+    NoSuchApp,
+    /// 401: the App has no key at all.
+    AppHasNoKey,
+    /// 401 about times that repeating with GitHub's own time did not mend; how far its clock is ahead, if it said.
+    ClockSkew(Option<i64>),
+    /// 404: not there, or not to be seen by this App.
+    NotFound,
+    /// 403: the installation is suspended.
+    Suspended,
+    /// 422: a permission is not granted to the installation.
+    PermissionNotGranted,
+    /// 422: a repository is not there, or not part of the installation.
+    RepositoryNotGranted,
+    /// 403 or 429 with a limit; seconds to wait, if it said.
+    RateLimited(Option<u64>),
+    /// It took longer than [`DEADLINE`].
+    Timeout,
+    /// No connection; the reason in the system's words.
+    Unreachable(String),
+    /// A status that has no meaning here.
+    Status(u16),
+    /// An answer that is not what the API promises.
+    Unreadable(&'static str),
+}
+
+impl GitHub {
+    /// A client that has contacted nobody yet.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, ahead: AtomicI64::new(0), secure: OnceLock::new(), loopback: OnceLock::new() }
+    }
+
+    /// The App itself: <https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app>
+    pub async fn app(&self, app: &dyn App) -> Result<AppNames, GitHubError> {
+        #[derive(Deserialize)]
+        struct Body {
+            id: u64,
+            client_id: Option<String>,
+            slug: Option<String>,
+        }
+
+        let Body { id, client_id, slug } = self.get(app, "/app").await?.read()?;
+        Ok(AppNames { id, client_id, slug })
+    }
+
+    /// All installations, page after page:
+    /// <https://docs.github.com/en/rest/apps/apps#list-installations-for-the-authenticated-app>
+    pub async fn installations(&self, app: &dyn App) -> Result<Vec<Installation>, GitHubError> {
+        let mut found = Vec::new();
+        let mut next = Some("/app/installations?per_page=100".to_owned());
+        for _ in 0..MAX_PAGES {
+            let Some(path) = next else { return Ok(found) };
+            let page = self.get(app, &path).await?;
+            next = page.next_page(app.api_url());
+            found.extend(page.read::<Vec<InstallationBody>>()?.into_iter().map(Installation::from));
+        }
+        Err(GitHubError::Unreadable("a list of installations that does not end"))
+    }
+
+    /// One installation: <https://docs.github.com/en/rest/apps/apps#get-an-installation-for-the-authenticated-app>
+    pub async fn installation(&self, app: &dyn App, id: InstallationId) -> Result<Installation, GitHubError> {
+        self.one_installation(app, &format!("/app/installations/{id}")).await
+    }
+
+    /// The installation that sees a repository:
+    /// <https://docs.github.com/en/rest/apps/apps#get-a-repository-installation-for-the-authenticated-app>
+    pub async fn repo_installation(&self, app: &dyn App, repo: &Repo) -> Result<Installation, GitHubError> {
+        self.one_installation(app, &format!("/repos/{}/{}/installation", repo.owner, repo.name)).await
+    }
+
+    /// The installation on an account:
+    /// <https://docs.github.com/en/rest/apps/apps#get-a-user-installation-for-the-authenticated-app>
+    pub async fn owner_installation(&self, app: &dyn App, owner: &Owner) -> Result<Installation, GitHubError> {
+        // github.com answers the first for organizations as well; that is not promised, hence the second.
+        match self.one_installation(app, &format!("/users/{owner}/installation")).await {
+            Err(GitHubError::NotFound) => self.one_installation(app, &format!("/orgs/{owner}/installation")).await,
+            answer => answer,
+        }
+    }
+
+    /// A new token: <https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app>
+    pub async fn mint(&self, app: &dyn App, scope: &Scope) -> Result<Granted, GitHubError> {
+        #[derive(Serialize)]
+        struct Narrowing<'a> {
+            #[serde(skip_serializing_if = "<[_]>::is_empty")]
+            repositories: &'a [crate::ids::RepoName],
+            #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+            permissions: BTreeMap<&'a str, Level>,
+        }
+        #[derive(Deserialize)]
+        struct Body {
+            token: Secret<str>,
+            expires_at: String,
+            #[serde(default)]
+            permissions: BTreeMap<String, String>,
+            repositories: Option<Vec<RepositoryBody>>,
+        }
+        #[derive(Deserialize)]
+        struct RepositoryBody {
+            full_name: String,
+        }
+
+        let permissions = scope.permissions.iter().flat_map(crate::ids::Permissions::iter).collect();
+        let narrowing = Narrowing { repositories: &scope.repositories, permissions };
+        let body = serde_json::to_vec(&narrowing).expect("a narrowing has only string keys");
+        let path = format!("/app/installations/{}/access_tokens", scope.installation);
+        let body: Body = self.send(app, Method::POST, &path, Some(body)).await?.read()?;
+        let expires =
+            clock::parse_rfc3339(&body.expires_at).ok_or(GitHubError::Unreadable("a token without a readable end"))?;
+        let repositories = body.repositories.map(|all| all.into_iter().map(|one| one.full_name).collect());
+        Ok(Granted { token: body.token, expires, permissions: body.permissions, repositories })
+    }
+
+    async fn one_installation(&self, app: &dyn App, path: &str) -> Result<Installation, GitHubError> {
+        self.get(app, path).await?.read::<InstallationBody>().map(Installation::from)
+    }
+
+    async fn get(&self, app: &dyn App, path: &str) -> Result<Reply, GitHubError> {
+        self.send(app, Method::GET, path, None).await
+    }
+
+    /// Sends one request as the App, and once more with a corrected clock if that is what GitHub complains about.
+    async fn send(
+        &self,
+        app: &dyn App,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Reply, GitHubError> {
+        let url =
+            Url::parse(&format!("{}{path}", app.api_url())).map_err(|_| GitHubError::Unreadable("an API address"))?;
+        let client = self.client(&url);
+        let mut repeated = false;
+        loop {
+            let here = (self.clock)().unix;
+            let jwt = app.jwt(here + self.ahead.load(Ordering::Relaxed)).await?;
+            let mut request =
+                client.request(method.clone(), url.clone()).headers(headers()).header(AUTHORIZATION, bearer(&jwt)?);
+            if let Some(body) = &body {
+                request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
+            }
+            let reply =
+                tokio::time::timeout(DEADLINE, Reply::receive(request)).await.map_err(|_| GitHubError::Timeout)??;
+            match reply.judge() {
+                Err(GitHubError::ClockSkew(Some(there))) if !repeated => {
+                    repeated = true;
+                    self.ahead.store(there - here, Ordering::Relaxed);
+                }
+                Err(GitHubError::ClockSkew(there)) => {
+                    return Err(GitHubError::ClockSkew(there.map(|there| there - here)));
+                }
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(reply),
+            }
+        }
+    }
+
+    /// The client for a URL: https anywhere, by the system's proxies and certificates; http to this machine only, directly.
+    fn client(&self, url: &Url) -> &Client {
+        let (slot, builder) = match url.scheme() {
+            "https" => (&self.secure, Client::builder().https_only(true)),
+            _ => (&self.loopback, Client::builder().no_proxy().tls_certs_only([])),
+        };
+        if let Some(client) = slot.get() {
+            return client;
+        }
+        let same_host = redirect::Policy::custom(|attempt| {
+            let stays = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
+            if stays && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
+        });
+        let client = builder.redirect(same_host).connect_timeout(CONNECT_DEADLINE).build();
+        slot.get_or_init(|| client.expect("a TLS client can be built from the system's settings"))
+    }
+}
+
+/// A reply that has arrived whole.
+struct Reply {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Vec<u8>,
+}
+
+impl Reply {
+    async fn receive(request: reqwest::RequestBuilder) -> Result<Self, GitHubError> {
+        let mut response = request.send().await.map_err(|error| unreachable_because(&error))?;
+        let mut body = Vec::with_capacity(BODY_ROOM);
+        while let Some(piece) = response.chunk().await.map_err(|error| unreachable_because(&error))? {
+            if body.len() + piece.len() > MAX_BODY {
+                return Err(GitHubError::Unreadable("an answer that is too large"));
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Self { status: response.status(), headers: response.headers().clone(), body })
+    }
+
+    /// Whether this is success; else what it means. GitHub's sentences tell apart what its status codes do not.
+    fn judge(&self) -> Result<(), GitHubError> {
+        #[derive(Default, Deserialize)]
+        struct Body {
+            #[serde(default)]
+            message: String,
+        }
+
+        if self.status.is_success() {
+            return Ok(());
+        }
+        let Body { message } = serde_json::from_slice(&self.body).unwrap_or_default();
+        let says = |words: &str| message.contains(words);
+        let retry_after = self.header("retry-after").and_then(|seconds| seconds.parse().ok());
+        let none_left = self.header("x-ratelimit-remaining") == Some("0");
+        let limited = retry_after.is_some() || none_left || says("rate limit") || says("abuse detection");
+        Err(match self.status.as_u16() {
+            401 if says("'Issued at' claim") || says("'Expiration time' claim") => GitHubError::ClockSkew(self.date()),
+            401 if says("'Issuer' claim") => GitHubError::NoSuchApp,
+            401 if says("must generate a public key") => GitHubError::AppHasNoKey,
+            401 => GitHubError::WrongKey,
+            404 if says("Integration not found") => GitHubError::NoSuchApp,
+            404 => GitHubError::NotFound,
+            429 => GitHubError::RateLimited(retry_after.or_else(|| self.until_reset())),
+            403 if limited => GitHubError::RateLimited(retry_after.or_else(|| self.until_reset())),
+            403 if says("suspended") => GitHubError::Suspended,
+            422 if says("permissions requested") => GitHubError::PermissionNotGranted,
+            422 if says("repository") => GitHubError::RepositoryNotGranted,
+            status => GitHubError::Status(status),
+        })
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<T, GitHubError> {
+        serde_json::from_slice(&self.body).map_err(|_| GitHubError::Unreadable("something that is not the API's JSON"))
+    }
+
+    /// GitHub's time, from its `Date` header.
+    fn date(&self) -> Option<i64> {
+        self.header(DATE.as_str()).and_then(clock::parse_http_date)
+    }
+
+    /// Seconds until the rate limit is lifted, by GitHub's own clock.
+    fn until_reset(&self) -> Option<u64> {
+        let reset: i64 = self.header("x-ratelimit-reset")?.parse().ok()?;
+        u64::try_from(reset - self.date()?).ok().map(|seconds| seconds + 1)
+    }
+
+    /// The path of the next page, from the `Link` header; only within the same API.
+    fn next_page(&self, api_url: &str) -> Option<String> {
+        let links = self.header(LINK.as_str())?;
+        let next = links.split(',').find(|link| link.contains("rel=\"next\""))?;
+        let url = next.trim().strip_prefix('<')?.split_once('>')?.0;
+        url.strip_prefix(api_url).filter(|path| path.starts_with('/')).map(str::to_owned)
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// The parts of GitHub's installation object that matter here.
+#[derive(Deserialize)]
+struct InstallationBody {
+    id: InstallationId,
+    account: Option<AccountBody>,
+    #[serde(default)]
+    target_type: String,
+    #[serde(default)]
+    repository_selection: String,
+    suspended_at: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AccountBody {
+    // An enterprise has a slug and no login.
+    login: Option<String>,
+    slug: Option<String>,
+}
+
+impl From<InstallationBody> for Installation {
+    fn from(body: InstallationBody) -> Self {
+        Self {
+            id: body.id,
+            account: body.account.and_then(|account| account.login.or(account.slug)).unwrap_or_default(),
+            account_type: body.target_type,
+            repository_selection: body.repository_selection,
+            suspended: body.suspended_at.is_some(),
+        }
+    }
+}
+
+/// Whether an API's base may be used: https anywhere, http only where the packets cannot leave this machine.
+pub fn may_talk_to(api_url: &str) -> bool {
+    let Ok(url) = Url::parse(api_url) else {
+        return false;
+    };
+    let bare =
+        url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
+    let loopback = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
+    };
+    bare && (url.scheme() == "https" && url.has_host() || url.scheme() == "http" && loopback)
+}
+
+fn headers() -> HeaderMap {
+    HeaderMap::from_iter([
+        (ACCEPT, HeaderValue::from_static("application/vnd.github+json")),
+        (USER_AGENT, HeaderValue::from_static(concat!("apptoken/", env!("CARGO_PKG_VERSION")))),
+        ("x-github-api-version".parse().expect("a header's name"), HeaderValue::from_static(API_VERSION)),
+    ])
+}
+
+fn bearer(jwt: &Secret<str>) -> Result<HeaderValue, GitHubError> {
+    let value = zeroize::Zeroizing::new(format!("Bearer {}", jwt.expose()));
+    let mut value = HeaderValue::from_str(&value).map_err(|_| GitHubError::CannotSign)?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The innermost reason, which is the system's; the outer ones repeat the address.
+fn unreachable_because(error: &reqwest::Error) -> GitHubError {
+    if error.is_timeout() {
+        return GitHubError::Timeout;
+    }
+    let mut reason: &dyn std::error::Error = error;
+    while let Some(source) = reason.source() {
+        reason = source;
+    }
+    GitHubError::Unreachable(reason.to_string())
+}
+
+/// The API version asked for: the one that every GHES in support knows as well.
+const API_VERSION: &str = "2022-11-28";
+/// How long one request may take, from connecting to the last byte. GitHub gives up on its side after ten seconds.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+/// How long connecting may take.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+/// Redirects followed for one request; GitHub uses one, for renamed repositories.
+const MAX_REDIRECTS: usize = 5;
+/// Largest answer read, in bytes: a token for GitHub's limit of 500 repositories comes with about 5 KiB for each.
+const MAX_BODY: usize = 4 * 1024 * 1024;
+/// Room set aside for an answer: a minted token with its surroundings.
+const BODY_ROOM: usize = 8 * 1024;
+/// Pages of 100 installations read at the most.
+const MAX_PAGES: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_http_never_leaves_this_machine() {
+        for good in [
+            "https://api.github.com",
+            "https://ghe.example:8443/api/v3",
+            "http://127.0.0.1:8080",
+            "http://[::1]:80",
+            "http://localhost",
+        ] {
+            assert!(may_talk_to(good), "{good}");
+        }
+        for bad in [
+            "http://api.github.com",
+            "http://127.0.0.1.evil.example",
+            "http://localhost.evil.example",
+            "ftp://localhost",
+            "https://user:pass@api.github.com",
+            "https://",
+            "api.github.com",
+            "https://a?b",
+            "http://api.github.localhost",
+        ] {
+            assert!(!may_talk_to(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! From a question to a token: which key, which installation, is one at hand, else mint; each step asked once however many ask.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::github::{App, GitHubError};
+use super::handler::Agent;
+use super::jwt;
+use super::keyring::HeldKey;
+use super::refuse::{Asked, install_hint, refuse};
+use super::state::{Found, Place, Target};
+use super::tokens::{Lookup, Scope, Token, covers};
+use crate::ids::{Permissions, RepoName};
+use crate::protocol::{Choice, Code, Installation, Refusal, TokenAnswer, TokenRequest};
+use crate::secret::Secret;
+
+/// A question, understood.
+struct Question {
+    key: Arc<HeldKey>,
+    target: Target,
+    repositories: Vec<RepoName>,
+    permissions: Option<Permissions>,
+    min_ttl: i64,
+}
+
+impl Agent {
+    /// Answers with a token that has the asked life left and the asked scope or less.
+    pub(super) async fn token(self: &Arc<Self>, asked: TokenRequest) -> Result<TokenAnswer, Refusal> {
+        let question = self.understand(asked)?;
+        let known = self.state(|state, _| state.places.get(&question.place()).cloned());
+        let token = match known {
+            Some(found) => match self.token_of(&question, &found).await {
+                // What was looked up earlier is gone: the App may have been installed anew, with another number.
+                Err(refusal) if refusal.code == Code::NotInstalled && !matches!(question.target, Target::Id(_)) => {
+                    self.token_of(&question, &self.find(&question).await?).await
+                }
+                answer => answer,
+            },
+            None => self.token_of(&question, &self.find(&question).await?).await,
+        }?;
+        // Much can have happened while GitHub was asked.
+        self.still_held(&question.key)?;
+        Ok(TokenAnswer {
+            token: token.value.expose().into(),
+            expires_at: token.expires_at.clone(),
+            host: question.key.host.clone(),
+            installation_id: token.installation,
+            account: token.account.clone(),
+            permissions: token.permissions.clone(),
+            repositories: token.repositories.clone(),
+        })
+    }
+
+    fn understand(&self, asked: TokenRequest) -> Result<Question, Refusal> {
+        let min_ttl = asked.min_ttl.unwrap_or(DEFAULT_MIN_TTL);
+        if min_ttl > MAX_MIN_TTL {
+            return Err(Refusal::new(
+                Code::BadRequest,
+                format!("no token can be promised to live {min_ttl} seconds more"),
+            )
+            .hint(format!("GitHub grants an hour; ask for at most {MAX_MIN_TTL} seconds")));
+        }
+        let key = self.choose(asked.app.as_deref(), asked.host.as_ref())?;
+        let mut repositories = asked.repositories.unwrap_or_default();
+        repositories.extend(asked.repo.as_ref().map(|repo| repo.name.clone()));
+        repositories.sort_unstable();
+        repositories.dedup();
+        if repositories.len() > MAX_REPOSITORIES {
+            return Err(Refusal::new(Code::BadRequest, "too many repositories")
+                .hint(format!("GitHub narrows a token to at most {MAX_REPOSITORIES}")));
+        }
+        let target = match (asked.installation_id, asked.repo, asked.owner) {
+            (_, Some(repo), Some(owner)) if repo.owner != owner => {
+                return Err(Refusal::new(
+                    Code::BadRequest,
+                    "the repository belongs to another owner than the one given",
+                )
+                .hint("leave the owner out: the repository says it"));
+            }
+            (Some(id), ..) => Target::Id(id),
+            (None, Some(repo), _) => Target::Repo(repo),
+            (None, None, Some(owner)) => Target::Owner(owner),
+            (None, None, None) => key.installation.map_or(Target::Sole, Target::Id),
+        };
+        let min_ttl = i64::try_from(min_ttl).expect("no more than an hour");
+        Ok(Question { key, target, repositories, permissions: asked.permissions, min_ttl })
+    }
+
+    /// Looks up the installation that is meant.
+    async fn find(self: &Arc<Self>, question: &Question) -> Result<Found, Refusal> {
+        let (agent, key, place) = (Arc::clone(self), Arc::clone(&question.key), question.place());
+        let flight = async move {
+            let found = agent.look_up(&key, &place.target).await?;
+            agent.still_held(&key)?;
+            agent.state(|state, _| state.remember(place, found.clone()));
+            Ok(found)
+        };
+        self.finding.join(question.place(), flight).await.unwrap_or_else(|| Err(fault()))
+    }
+
+    async fn look_up(self: &Arc<Self>, key: &Arc<HeldKey>, target: &Target) -> Result<Found, Refusal> {
+        let app = Signing::of(key);
+        let answer = match target {
+            Target::Id(id) => self.github.installation(&app, *id).await,
+            Target::Repo(repo) => self.github.repo_installation(&app, repo).await,
+            Target::Owner(owner) => self.github.owner_installation(&app, owner).await,
+            Target::Sole => {
+                let all = self.github.installations(&app).await.map_err(|error| refuse(&error, key, Asked::App))?;
+                return the_sole_one(key, all);
+            }
+        };
+        let installation = answer.map_err(|error| refuse(&error, key, Asked::Token(target)))?;
+        if installation.suspended {
+            return Err(refuse(&GitHubError::Suspended, key, Asked::Token(target)));
+        }
+        Ok(Found { id: installation.id, account: installation.account })
+    }
+
+    /// A token of this installation: one at hand, else a new one.
+    async fn token_of(self: &Arc<Self>, question: &Question, found: &Found) -> Result<Arc<Token>, Refusal> {
+        let scope = Scope {
+            key: Arc::clone(&question.key.fingerprint),
+            host: question.key.host.clone(),
+            installation: found.id,
+            repositories: question.repositories.clone(),
+            permissions: question.permissions.clone(),
+        };
+        match self.state(|state, now| state.tokens.lookup(&scope, question.min_ttl, now)) {
+            Lookup::Good(token) => Ok(token),
+            Lookup::Aging(token) => {
+                self.minting.start(
+                    scope.clone(),
+                    Arc::clone(self).mint(question.key.clone(), question.target.clone(), scope, found.clone()),
+                );
+                Ok(token)
+            }
+            Lookup::Missing => {
+                let flight =
+                    Arc::clone(self).mint(question.key.clone(), question.target.clone(), scope.clone(), found.clone());
+                let token = self.minting.join(scope, flight).await.unwrap_or_else(|| Err(fault()))?;
+                if token.lives(question.min_ttl, (self.clock)()) { Ok(token) } else { Err(short_lived(question)) }
+            }
+        }
+    }
+
+    async fn mint(
+        self: Arc<Self>,
+        key: Arc<HeldKey>,
+        target: Target,
+        scope: Scope,
+        found: Found,
+    ) -> Result<Arc<Token>, Refusal> {
+        let granted = match self.github.mint(&Signing::of(&key), &scope).await {
+            Ok(granted) => granted,
+            Err(error) => {
+                if error == GitHubError::NotFound {
+                    self.state(|state, _| state.forget_installation(&key.fingerprint, scope.installation));
+                }
+                return Err(refuse(&error, &key, Asked::Token(&target)));
+            }
+        };
+        // GitHub may say nothing of permissions, but what it says must not be more than was asked for.
+        if let Some(asked) = &scope.permissions
+            && !granted.permissions.is_empty()
+            && !covers(&granted.permissions, asked)
+        {
+            return Err(refuse(&GitHubError::PermissionNotGranted, &key, Asked::Token(&target)));
+        }
+        let now = (self.clock)();
+        let token = Arc::new(Token {
+            value: granted.token,
+            expires: granted.expires,
+            expires_at: super::clock::rfc3339(granted.expires),
+            minted: now,
+            installation: found.id,
+            account: found.account,
+            permissions: granted.permissions,
+            repositories: granted.repositories,
+        });
+        self.still_held(&key)?;
+        self.state(|state, now| {
+            state.tokens.expire(now);
+            state.tokens.keep(scope, Arc::clone(&token));
+        });
+        Ok(token)
+    }
+
+    /// All installations of the chosen key's App.
+    pub(super) async fn installations(self: &Arc<Self>, key: &Arc<HeldKey>) -> Result<Vec<Installation>, Refusal> {
+        let all = self.github.installations(&Signing::of(key)).await;
+        all.map_err(|error| refuse(&error, key, Asked::App))
+    }
+
+    fn still_held(&self, key: &HeldKey) -> Result<(), Refusal> {
+        let held = self.state(|state, _| state.keyring.get(&key.fingerprint).is_some());
+        if held { Ok(()) } else { Err(Refusal::new(Code::NoKey, "the key was removed meanwhile")) }
+    }
+}
+
+impl Question {
+    fn place(&self) -> Place {
+        Place { key: Arc::clone(&self.key.fingerprint), target: self.target.clone() }
+    }
+}
+
+/// A held key that signs for its App. The plaintext exists only on the thread that signs, while it signs.
+pub(super) struct Signing {
+    key: Arc<HeldKey>,
+}
+
+impl Signing {
+    /// A key's App, ready to sign.
+    pub(super) fn of(key: &Arc<HeldKey>) -> Self {
+        Self { key: Arc::clone(key) }
+    }
+}
+
+impl App for Signing {
+    fn api_url(&self) -> &str {
+        &self.key.api_url
+    }
+
+    fn jwt(&self, now: i64) -> Pin<Box<dyn Future<Output = Result<Secret<str>, GitHubError>> + Send + '_>> {
+        let key = Arc::clone(&self.key);
+        let sign = move || jwt::sign(&key.app_id, &key.pkcs1.open(), now).map_err(|_| GitHubError::CannotSign);
+        Box::pin(async { tokio::task::spawn_blocking(sign).await.unwrap_or(Err(GitHubError::CannotSign)) })
+    }
+}
+
+fn the_sole_one(key: &HeldKey, mut all: Vec<Installation>) -> Result<Found, Refusal> {
+    if all.len() > 1 {
+        let choices = all.iter().take(MAX_CHOICES);
+        return Err(Refusal::new(
+            Code::ChooseInstallation,
+            format!("App {} is installed on {} accounts", key.app_id, all.len()),
+        )
+        .hint("choose one with `--owner`, `--repo` or `--installation-id`")
+        .choices(choices.map(|one| Choice::installation(one.id, one.account.clone())).collect()));
+    }
+    match all.pop() {
+        Some(sole) if sole.suspended => Err(refuse(&GitHubError::Suspended, key, Asked::Token(&Target::Id(sole.id)))),
+        Some(sole) => Ok(Found { id: sole.id, account: sole.account }),
+        None => Err(Refusal::new(Code::NotInstalled, format!("App {} is not installed anywhere", key.app_id))
+            .hint(install_hint(key))),
+    }
+}
+
+fn short_lived(question: &Question) -> Refusal {
+    Refusal::new(
+        Code::GithubUnavailable,
+        format!(
+            "{} granted a token that lives less than the {} seconds asked for",
+            question.key.api_url, question.min_ttl
+        ),
+    )
+    .hint("ask for less with `--min-ttl`, and compare this machine's clock with GitHub's")
+}
+
+fn fault() -> Refusal {
+    Refusal::new(Code::Internal, "the agent failed at this request").hint("try again, and report it if it stays so")
+}
+
+/// Life, in seconds, that a token has at least when it is handed out and nothing else was asked.
+const DEFAULT_MIN_TTL: u64 = 5 * 60;
+/// The most that can be asked: GitHub's hour, less a minute for the way and for clocks that differ.
+const MAX_MIN_TTL: u64 = 59 * 60;
+/// Repositories that GitHub narrows a token to at the most.
+const MAX_REPOSITORIES: usize = 500;
+/// Choices listed in a refusal.
+const MAX_CHOICES: usize = 100;

@@ -1,0 +1,280 @@
+//! The socket: who may connect, where a message ends, how long it may take, and how many there may be at once.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use nix::unistd::Uid;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout, timeout_at};
+use zeroize::Zeroize;
+
+use super::handler::Agent;
+use crate::frame::{FrameError, Scanner};
+use crate::protocol::{Answer, Code, Refusal, Request, write_response};
+
+/// The signals that the agent minds.
+pub struct Signals {
+    term: Signal,
+    hangup: Signal,
+    interrupt: Signal,
+    forget: Signal,
+}
+
+impl Signals {
+    /// Minds TERM, HUP and INT, which end the agent, and USR1, which has it forget everything.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            term: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            forget: signal(SignalKind::user_defined1())?,
+        })
+    }
+}
+
+/// Serves until a signal ends it; then answers what is under way, for [`LAST_WORDS`] at most, and forgets everything.
+pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signals, max_connections: usize) {
+    let lobby = Arc::new(Lobby::default());
+    let mut connections = JoinSet::new();
+    loop {
+        // Time spent asleep does not count for the timer, but does for lifetimes: hence look every second.
+        let pause = agent.expire().map_or(Duration::MAX, |left| left.min(EXPIRY_CHECK));
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => admit(stream, &agent, &lobby, &mut connections, max_connections),
+                // Out of file descriptors or memory: the peer stays in the backlog, and others may end meanwhile.
+                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
+            },
+            Some(_) = connections.join_next() => {}
+            () = tokio::time::sleep(pause) => {}
+            () = agent.key_added.notified() => {}
+            _ = signals.forget.recv() => drop(agent.forget_all()),
+            _ = signals.term.recv() => break,
+            _ = signals.hangup.recv() => break,
+            _ = signals.interrupt.recv() => break,
+        }
+    }
+    drop(listener);
+    lobby.close();
+    let _ = timeout(LAST_WORDS, async { while connections.join_next().await.is_some() {} }).await;
+    agent.forget_all();
+}
+
+/// Starts to serve a connection if its peer is ours, making room if there are too many.
+fn admit(stream: UnixStream, agent: &Arc<Agent>, lobby: &Arc<Lobby>, connections: &mut JoinSet<()>, max: usize) {
+    let us = Uid::effective().as_raw();
+    if !stream.peer_cred().is_ok_and(|peer| peer.uid() == us || peer.uid() == 0) {
+        return;
+    }
+    if connections.len() >= max && !lobby.send_one_home() {
+        let busy = Refusal::new(Code::Busy, "the agent has too many connections").hint("try again in a moment");
+        // Whoever does not take it at once does not get it.
+        let _ = stream.try_write(&write_response(&Err(busy)));
+        return;
+    }
+    let (agent, lobby) = (Arc::clone(agent), Arc::clone(lobby));
+    connections.spawn(async move { Connection::new(stream).converse(&agent, &lobby).await });
+}
+
+/// One client: its stream, and what it has sent and was not answered yet.
+struct Connection {
+    stream: UnixStream,
+    inbox: Vec<u8>,
+    scanner: Scanner,
+}
+
+/// Why a conversation is over.
+enum End {
+    /// The client left, stalled or was sent home; there is nobody to tell.
+    Silent,
+    /// What it sent is no message; this is the last word.
+    Unframed(FrameError),
+}
+
+impl Connection {
+    fn new(stream: UnixStream) -> Self {
+        Self { stream, inbox: Vec::new(), scanner: Scanner::default() }
+    }
+
+    async fn converse(mut self, agent: &Arc<Agent>, lobby: &Lobby) {
+        loop {
+            match self.next_request(lobby).await {
+                Ok(request) => {
+                    let response = match request {
+                        Ok(request) => agent.handle(request).await,
+                        Err(refusal) => Err(refusal),
+                    };
+                    if self.send(&response).await.is_err() {
+                        return;
+                    }
+                }
+                Err(End::Unframed(error)) => {
+                    self.inbox.zeroize();
+                    let _ = self.send(&Err(unframed(error))).await;
+                    self.hear_out().await;
+                    return;
+                }
+                Err(End::Silent) => return,
+            }
+        }
+    }
+
+    /// Waits for a whole message, however long it takes to begin and [`MESSAGE_DEADLINE`] once it has, and reads it. Its
+    /// bytes are wiped before it is carried out.
+    async fn next_request(&mut self, lobby: &Lobby) -> Result<Result<Request, Refusal>, End> {
+        let mut deadline = None;
+        loop {
+            if let Some(message) = self.scanner.next(&self.inbox).map_err(End::Unframed)? {
+                let request = Request::parse(&self.inbox[message.clone()]);
+                self.inbox[message].zeroize();
+                return Ok(request);
+            }
+            self.tidy();
+            if self.scanner.is_inside() {
+                let deadline = *deadline.get_or_insert_with(|| Instant::now() + MESSAGE_DEADLINE);
+                timeout_at(deadline, self.receive()).await.unwrap_or(Err(End::Silent))?;
+            } else {
+                let seat = lobby.sit();
+                tokio::select! {
+                    received = self.receive() => received?,
+                    () = seat.sent_home() => return Err(End::Silent),
+                }
+            }
+        }
+    }
+
+    async fn receive(&mut self) -> Result<(), End> {
+        self.inbox.reserve(RECEIVE_ROOM);
+        match self.stream.read_buf(&mut self.inbox).await {
+            Ok(0) | Err(_) => Err(End::Silent),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Drops what was taken, and the room that only a large message needed.
+    fn tidy(&mut self) {
+        let gone = self.scanner.restart();
+        let kept = self.inbox.len() - gone;
+        self.inbox.copy_within(gone.., 0);
+        // What moved to the front was left behind at the back.
+        self.inbox[kept..].zeroize();
+        self.inbox.truncate(kept);
+        if self.inbox.is_empty() && self.inbox.capacity() > LARGE_INBOX {
+            self.inbox = Vec::new();
+        }
+    }
+
+    async fn send(&mut self, response: &Result<Answer, Refusal>) -> io::Result<()> {
+        let mut line = write_response(response);
+        let sent = timeout(SEND_DEADLINE, self.stream.write_all(&line)).await;
+        line.zeroize();
+        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+
+    /// Reads on for a moment after a last word: closing with unread bytes would make the peer's system drop that word.
+    async fn hear_out(&mut self) {
+        let _ = self.stream.shutdown().await;
+        let _ = timeout(LAST_WORDS, async {
+            let mut heard = 0;
+            while heard < MAX_HEARD_OUT && self.receive().await.is_ok() {
+                heard += self.inbox.len();
+                self.inbox.clear();
+            }
+        })
+        .await;
+    }
+}
+
+/// Where connections wait that have nothing under way. When there is no more room, who has waited longest is sent home.
+#[derive(Default)]
+struct Lobby {
+    waiting: Mutex<Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    closed: bool,
+    next: u64,
+    seats: BTreeMap<u64, Arc<Notify>>,
+}
+
+struct Seat<'a> {
+    lobby: &'a Lobby,
+    number: u64,
+    bell: Arc<Notify>,
+}
+
+impl Lobby {
+    fn sit(&self) -> Seat<'_> {
+        let bell = Arc::new(Notify::new());
+        let mut waiting = self.waiting();
+        if waiting.closed {
+            bell.notify_one();
+        }
+        let number = waiting.next;
+        waiting.next += 1;
+        waiting.seats.insert(number, Arc::clone(&bell));
+        Seat { lobby: self, number, bell }
+    }
+
+    /// Sends home who has waited longest; false when nobody waits.
+    fn send_one_home(&self) -> bool {
+        let longest = self.waiting().seats.pop_first();
+        longest.map(|(_, bell)| bell.notify_one()).is_some()
+    }
+
+    /// Sends everybody home, and whoever comes to wait from now on.
+    fn close(&self) {
+        let mut waiting = self.waiting();
+        waiting.closed = true;
+        waiting.seats.values().for_each(|bell| bell.notify_one());
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Seat<'_> {
+    async fn sent_home(&self) {
+        self.bell.notified().await;
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.lobby.waiting().seats.remove(&self.number);
+    }
+}
+
+fn unframed(error: FrameError) -> Refusal {
+    match error {
+        FrameError::NotAnObject => Refusal::new(Code::BadRequest, "malformed request at column 1")
+            .hint("a request is one JSON object, such as {\"action\":\"ping\"}"),
+        FrameError::TooLarge => Refusal::new(Code::TooLarge, "the request is larger than 256 KiB")
+            .hint("a request of any use is far smaller"),
+    }
+}
+
+/// How long a message may take from its first byte to its last.
+const MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a client may take to accept an answer.
+const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// How long requests under way may take when the agent ends, and a refused client to hear why.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How late a key may be forgotten.
+const EXPIRY_CHECK: Duration = Duration::from_secs(1);
+/// How long to wait when a connection cannot be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// Room for one read, in bytes: nearly every request is smaller.
+const RECEIVE_ROOM: usize = 512;
+/// An empty inbox larger than this, in bytes, is given back.
+const LARGE_INBOX: usize = 4 * 1024;
+/// Bytes read from a client that was told to go, at the most.
+const MAX_HEARD_OUT: usize = 1024 * 1024;
