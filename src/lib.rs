@@ -1,1 +1,72 @@
+//! `apptoken`: an ssh-agent for GitHub App keys.
+//!
+//! `apptoken-agent` holds App private keys in memory and never gives one out; `apptoken` and any other client that finds
+//! its socket get short-lived installation tokens. Both programs are this library behind a one-line `main`.
+//!
+//! # The map
+//!
+//! Words, pure data without I/O or clock:
+//!
+//! - [`ids`]: what GitHub calls things: Apps, installations, accounts, repositories, permissions, hosts
+//! - [`lifetime`]: spans of time as people write them
+//! - [`secret`]: bytes that must not be printed, copied or left behind
+//! - [`pem`]: private keys as people paste them
+//! - [`protocol`]: all that may cross the socket: requests, answers, refusals
+//!
+//! Plumbing that both programs share:
+//!
+//! - [`env`](mod@env): every environment variable read or set
+//! - [`frame`]: where one JSON object ends in a stream of them
+//! - [`shell`]: what a shell will eval, and the quoting of it
+//! - [`output`] and [`usage`]: writing where nobody may read; what a wrong command line gets
+//!
+//! The client, standard library only, is [`client`] (connect, ask, read the answer) and [`cli`] (a file for each verb).
+//!
+//! The agent, behind the feature `agent`, is `agent`:
+//!
+//! - `agent` itself, `agent::args`, `agent::daemon`: the process: start, harden, bind, detach, end
+//! - `agent::server`: who may connect, where a message ends, how long it may take
+//! - `agent::handler`: what is done about each request: the one match
+//! - `agent::state` with `agent::keyring` and `agent::tokens`: what is held, and what time takes from it; synchronous, and
+//!   handed the time by `agent::clock`
+//! - `agent::mint` with `agent::flight`: from a question to a token, each step asked once however many ask
+//! - `agent::github`, `agent::jwt`, `agent::refuse`: GitHub's REST API, the proof of who asks, and its refusals in our words
+//! - `agent::key`, `agent::shield`: a key as it is judged, and as it waits encrypted
+//!
+//! # The path of a request
+//!
+//! `apptoken token` → [`cli`] reads the command line into types → [`client`] → the socket → `server` checks the peer's uid,
+//! bounds size and time → [`protocol::Request::parse`], strictly → `handler` → `mint`: which key (`keyring`), which
+//! installation (`state`), is one at hand (`tokens`), else `jwt` signs and `github` mints, once for all who ask (`flight`) →
+//! back the same way.
+//!
+//! # What points where
+//!
+//! `use` lines point down these lists. [`cli`] and `agent` never name each other, but that `agent` ends an agent (`-k`) as a
+//! [`client`]. Inside the agent `github`, `jwt`, `keyring` and `tokens` hold no reference to who calls them; `state` owns
+//! what is held; only `handler` and `mint` see it all. A test reads the `use` lines.
+
 #![forbid(unsafe_code)]
+
+#[cfg(feature = "agent")]
+pub mod agent;
+pub mod cli;
+pub mod client;
+pub mod env;
+pub mod frame;
+pub mod ids;
+pub mod lifetime;
+pub mod output;
+pub mod pem;
+pub mod protocol;
+pub mod secret;
+pub mod shell;
+pub mod usage;
+
+use std::alloc::System;
+
+use zeroizing_alloc::ZeroAlloc;
+
+/// Wipes whatever is freed: what libraries copied of a secret on its way as well.
+#[global_allocator]
+static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);

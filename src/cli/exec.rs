@@ -1,0 +1,103 @@
+//! `gh` and `run`: another program in our place, with a token in its environment.
+//!
+//! The program replaces this process, so that terminal, signals, job control and exit status are its own.
+
+use std::convert::Infallible;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+use super::args::{self, Scope};
+use super::error::{CliError, Exit};
+use super::token::{self, Given};
+use crate::env;
+use crate::ids::Host;
+
+/// Becomes gh.
+pub(super) fn gh(mut scope: Scope, args: &[OsString]) -> Result<Infallible, CliError> {
+    if scope.host.is_none() {
+        scope.host = args::variable(env::GH_HOST)?;
+    }
+    let words = match args::variable::<String>(env::GH)? {
+        Some(command) => shell_words::split(&command).map_err(|_| {
+            CliError::new(format!("{} has a quote without an end", env::GH))
+                .hint("write it as for a shell")
+                .exit(Exit::Usage)
+        })?,
+        None => vec!["gh".to_owned()],
+    };
+    let (program, first) =
+        words.split_first().ok_or_else(|| CliError::new(format!("{} names no program", env::GH)).exit(Exit::Usage))?;
+    let answer = token::get(scope)?;
+    let mut command = Command::new(program);
+    command.args(first).args(args);
+    give(&mut command, &answer);
+    if !is_default(&answer.host) {
+        command.env(env::GH_HOST, answer.host.to_string());
+    }
+    Err(become_it(command).explain("install it from https://cli.github.com, or name another with APPTOKEN_GH"))
+}
+
+/// Becomes any command.
+pub(super) fn run(scope: Scope, variables: &[String], command: &[OsString]) -> Result<Infallible, CliError> {
+    if !variables.iter().all(|name| is_variable(name)) {
+        return Err(CliError::new("`--env` takes the name of a variable: letters, digits and `_`").exit(Exit::Usage));
+    }
+    let (program, args) = command.split_first().expect("the command line asks for one word at least");
+    let answer = token::get(scope)?;
+    let mut command = Command::new(program);
+    command.args(args);
+    give(&mut command, &answer);
+    for name in variables {
+        command.env(name, answer.token.expose());
+    }
+    Err(become_it(command).explain("check its name and PATH"))
+}
+
+/// Puts the token where programs look for one for its host. What stood there, perhaps stale, is replaced.
+fn give(command: &mut Command, answer: &Given) {
+    let names = if answer.host.is_github_kind() {
+        [env::GH_TOKEN, env::GITHUB_TOKEN]
+    } else {
+        [env::GH_ENTERPRISE_TOKEN, env::GITHUB_ENTERPRISE_TOKEN]
+    };
+    for name in names {
+        command.env(name, answer.token.expose());
+    }
+}
+
+fn is_default(host: &Host) -> bool {
+    *host == Host::github()
+}
+
+/// Why a program could not take our place.
+struct NotBecome {
+    program: OsString,
+    error: io::Error,
+}
+
+fn become_it(mut command: Command) -> NotBecome {
+    let error = command.exec();
+    NotBecome { program: command.get_program().to_owned(), error }
+}
+
+impl NotBecome {
+    fn explain(self, hint: &str) -> CliError {
+        let program = self.program.display();
+        match self.error.kind() {
+            io::ErrorKind::NotFound => {
+                CliError::new(format!("there is no program `{program}`")).hint(hint).exit(Exit::NotFound)
+            }
+            io::ErrorKind::PermissionDenied => {
+                CliError::new(format!("`{program}` is not executable")).hint(hint).exit(Exit::CannotRun)
+            }
+            _ => CliError::new(format!("`{program}` cannot be run: {}", self.error)).hint(hint).exit(Exit::CannotRun),
+        }
+    }
+}
+
+fn is_variable(name: &str) -> bool {
+    let bytes = OsStr::new(name).as_encoded_bytes();
+    bytes.first().is_some_and(|b| !b.is_ascii_digit()) && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'_')
+}

@@ -1,0 +1,74 @@
+//! The agent's answers as they came: for `--json`, with names as shells and gh write them, and to pick a line's words from.
+//!
+//! What is only shown needs no types of its own on this side; each would cost the client some kilobytes.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use super::error::CliError;
+use crate::lifetime;
+
+/// Prints an answer as an object.
+pub(super) fn print(answer: Value) -> Result<(), CliError> {
+    let mut shown = snake_case(answer);
+    if let Value::Object(fields) = &mut shown {
+        fields.remove("ok");
+    }
+    let text = Zeroizing::new(format!("{shown:#}\n"));
+    super::print_data(text.as_bytes())
+}
+
+/// The objects in a list of an answer.
+pub(super) fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
+    answer[name].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A field as a word of a line; nothing when the answer does not have it.
+pub(super) fn word(object: &Value, name: &str) -> String {
+    match &object[name] {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        value => value.to_string(),
+    }
+}
+
+/// A field of seconds as a span: `59m12s`.
+pub(super) fn span(object: &Value, name: &str) -> Option<String> {
+    object[name].as_u64().map(|seconds| lifetime::show(Duration::from_secs(seconds)))
+}
+
+fn snake_case(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let named = fields.into_iter().map(|(name, value)| (to_snake_case(&name), snake_case(value)));
+            Value::Object(named.collect())
+        }
+        Value::Array(list) => Value::Array(list.into_iter().map(snake_case).collect()),
+        value => value,
+    }
+}
+
+fn to_snake_case(name: &str) -> String {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
+        }
+        snake.push(letter.to_ascii_lowercase());
+    }
+    snake
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_change_and_values_do_not() {
+        let answer = serde_json::json!({ "expiresAt": "fullName", "list": [{ "appId": 1, "pull_requests": "read" }] });
+        let shown = serde_json::json!({ "expires_at": "fullName", "list": [{ "app_id": 1, "pull_requests": "read" }] });
+        assert_eq!(snake_case(answer), shown);
+    }
+}

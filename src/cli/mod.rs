@@ -1,0 +1,53 @@
+//! `apptoken`: the client.
+
+mod args;
+mod error;
+mod exec;
+mod json;
+mod keys;
+mod prompt;
+mod status;
+mod token;
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::args::{Cli, Command, Scope};
+use self::error::CliError;
+use crate::output::print;
+use crate::usage;
+
+/// Runs `apptoken`.
+pub fn main() -> ExitCode {
+    match Cli::try_parse() {
+        Ok(cli) => run(cli).map_or_else(|error| error.report(), |()| ExitCode::SUCCESS),
+        Err(error) => usage::report("apptoken", &error),
+    }
+}
+
+fn run(cli: Cli) -> Result<(), CliError> {
+    let scope = |nearer: Scope| Ok::<_, CliError>(nearer.or(Scope::from_env()?));
+    match cli.command {
+        Command::Add(add) => keys::add(&add, scope(cli.scope)?.host.as_ref()),
+        Command::List { json } => keys::list(json),
+        Command::Remove { keys, all } => keys::remove(&keys, all),
+        Command::Token { scope: nearest, json } => token::token(scope(nearest.or(cli.scope))?, json),
+        Command::Gh { args } => exec::gh(scope(cli.scope)?, &args).map(|never| match never {}),
+        Command::Run { variables, command } => {
+            exec::run(scope(cli.scope)?, &variables, &command).map(|never| match never {})
+        }
+        Command::Installations { json } => status::installations(scope(cli.scope)?, json),
+        Command::Status { json } => status::status(json),
+    }
+}
+
+/// Prints what was asked for. Who closed the pipe has read enough.
+fn print_data(data: &[u8]) -> Result<(), CliError> {
+    match print(data) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(CliError::new(format!("cannot write to standard output: {error}"))),
+        Ok(()) => Ok(()),
+    }
+}

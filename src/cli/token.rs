@@ -1,0 +1,49 @@
+//! `token`: prints an installation token, and nothing else.
+
+use serde::Deserialize;
+use zeroize::Zeroizing;
+
+use super::args::Scope;
+use super::error::CliError;
+use super::json;
+use crate::client::Agent;
+use crate::ids::Host;
+use crate::protocol::{Request, TokenRequest};
+use crate::secret::Secret;
+
+/// Prints a token and a newline, or JSON.
+pub(super) fn token(scope: Scope, as_json: bool) -> Result<(), CliError> {
+    if as_json {
+        return json::print(Agent::from_env()?.call(&request(scope))?);
+    }
+    let answer = get(scope)?;
+    let text = Zeroizing::new(format!("{}\n", answer.token.expose()));
+    super::print_data(text.as_bytes())
+}
+
+/// What a program needs to be given: of the agent's answer, no more is read.
+#[derive(Deserialize)]
+pub(super) struct Given {
+    /// The token.
+    pub(super) token: Secret<str>,
+    /// The host it is for, and must not leave.
+    pub(super) host: Host,
+}
+
+/// Gets a token from the agent.
+pub(super) fn get(scope: Scope) -> Result<Given, CliError> {
+    Ok(Agent::from_env()?.call(&request(scope))?)
+}
+
+fn request(scope: Scope) -> Request {
+    Request::GetToken(TokenRequest {
+        app: scope.app,
+        host: scope.host,
+        owner: scope.owner,
+        repo: scope.repo,
+        installation_id: scope.installation_id,
+        permissions: scope.permissions,
+        min_ttl: scope.min_ttl.map(|life| life.as_secs()),
+        ..TokenRequest::default()
+    })
+}
