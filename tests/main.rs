@@ -1,1 +1,34 @@
-//! The integration tests: one file a promise.
+//! The integration tests: one file a promise, all in one binary, so that they link once.
+
+mod abuse;
+mod agent_output;
+mod choosing;
+mod daemon;
+mod gh;
+mod hardening;
+mod key_files;
+mod keys;
+mod layering;
+mod lifetimes;
+mod protocol;
+mod run_command;
+mod secrecy;
+mod shell;
+mod simulator;
+mod support;
+mod tokens;
+
+use std::fs;
+use std::path::Path;
+
+#[test]
+fn every_file_of_tests_is_part_of_this_binary() {
+    let listed = include_str!("main.rs");
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")).expect("tests/ is readable") {
+        let path = entry.expect("tests/ is readable").path();
+        let name = path.file_stem().expect("a file has a name").to_string_lossy();
+        if path.extension().is_some_and(|extension| extension == "rs") && name != "main" {
+            assert!(listed.contains(&format!("\nmod {name};\n")), "tests/main.rs does not say `mod {name};`");
+        }
+    }
+}

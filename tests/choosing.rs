@@ -1,0 +1,88 @@
+//! Which token: options choose the installation and narrow the scope, and nothing is chosen by guessing.
+
+use serde_json::json;
+
+use crate::support::github::Installation;
+use crate::support::{APP_ID, APPTOKEN, World};
+
+#[test]
+fn repo_narrows_the_token_to_that_repository() {
+    let w = World::with_key();
+    let token = w.apptoken(["token", "--json", "--repo", "octo/hello"]).json();
+    assert_eq!(token["repositories"], json!(["octo/hello"]));
+    assert_eq!(w.github.tokens()[0].repositories, Some(vec!["hello".to_owned()]));
+}
+
+#[test]
+fn differently_narrowed_tokens_are_different_tokens() {
+    let w = World::with_key();
+    let all = w.apptoken(["token"]).line();
+    let hello = w.apptoken(["token", "--repo", "octo/hello"]).line();
+    let tools = w.apptoken(["token", "--repo", "octo/tools"]).line();
+    let read = w.apptoken(["token", "--permissions", "contents=read"]).line();
+    assert_eq!(w.github.mints(), 4);
+    let mut tokens = vec![all, hello.clone(), tools, read];
+    tokens.sort_unstable();
+    tokens.dedup();
+    assert_eq!(tokens.len(), 4);
+    assert_eq!(w.apptoken(["token", "--repo", "octo/hello"]).line(), hello, "each is remembered");
+    assert_eq!(w.github.mints(), 4);
+}
+
+#[test]
+fn owner_chooses_the_installation_and_does_not_narrow() {
+    let w = World::with_key();
+    w.github.install(APP_ID, Installation::new(2, "acme").repositories(&["web"]));
+    let token = w.apptoken(["token", "--json", "--owner", "acme"]).json();
+    assert_eq!((&token["account"], &token["installation_id"]), (&json!("acme"), &json!(2)));
+    assert_eq!(w.github.tokens()[0].repositories, None);
+}
+
+#[test]
+fn repo_chooses_among_several_installations() {
+    let w = World::with_key();
+    w.github.install(APP_ID, Installation::new(2, "acme").repositories(&["web"]));
+    assert_eq!(w.apptoken(["token", "--json", "--repo", "acme/web"]).json()["account"], "acme");
+    assert_eq!(w.apptoken(["token", "--json", "--repo", "octo/tools"]).json()["account"], "octo");
+}
+
+#[test]
+fn an_installation_can_be_chosen_by_its_number() {
+    let w = World::with_key();
+    w.github.install(APP_ID, Installation::new(2, "acme").repositories(&["web"]));
+    let token = w.apptoken(["token", "--json", "--installation-id", "2"]).json();
+    assert_eq!(token["installation_id"], 2);
+}
+
+#[test]
+fn permissions_narrow_the_token() {
+    let w = World::with_key();
+    let token = w.apptoken(["token", "--json", "--permissions", "contents=read"]).json();
+    assert_eq!(token["permissions"]["contents"], "read");
+    assert!(token["permissions"].get("pull_requests").is_none(), "{token}");
+}
+
+#[test]
+fn options_may_stand_before_the_verb_or_in_the_environment() {
+    let w = World::with_key();
+    let narrowed = w.apptoken(["token", "--repo", "octo/hello"]).line();
+    assert_eq!(w.apptoken(["--repo", "octo/hello", "token"]).line(), narrowed);
+    let by_variable = w.command(APPTOKEN).arg("token").env("APPTOKEN_REPO", "octo/hello").run().line();
+    assert_eq!(by_variable, narrowed);
+    let overridden = w.command(APPTOKEN).args(["token", "--repo", "octo/tools"]).env("APPTOKEN_REPO", "octo/hello");
+    assert_ne!(overridden.run().line(), narrowed);
+}
+
+#[test]
+fn with_two_installations_the_choices_are_listed() {
+    let w = World::with_key();
+    w.github.install(APP_ID, Installation::new(2, "acme").repositories(&["web"]));
+    w.apptoken(["token"]).fails(1, ["octo", "acme", "--owner"]);
+    assert_eq!(w.github.mints(), 0);
+
+    let answer = w.request(&json!({"action": "getToken"}));
+    assert_eq!(answer["code"], "choose_installation");
+    let mut accounts: Vec<_> = answer["choices"].as_array().expect("choices").iter().map(|c| &c["account"]).collect();
+    accounts.sort_by_key(|account| account.as_str());
+    assert_eq!(accounts, ["acme", "octo"]);
+}

@@ -1,0 +1,109 @@
+//! What the agent's process is, seen from outside, in `/proc`.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::path::PathBuf;
+
+use nix::unistd::{Pid, Uid, getsid};
+
+use crate::support::agent::{is_alive, parse_bourne, wait_for_agent_at};
+use crate::support::{AGENT, World, need};
+
+#[test]
+fn the_agent_leads_its_own_session_and_has_no_terminal() {
+    let w = World::with_agent();
+    assert_eq!(getsid(Some(w.pid())), Ok(w.pid()));
+    let stat = fs::read_to_string(proc(&w, "stat")).expect("the agent runs");
+    let (_, fields) = stat.rsplit_once(") ").expect("pid (name) state ppid pgrp session tty …");
+    assert_eq!(fields.split(' ').nth(4), Some("0"), "tty_nr: {stat}");
+}
+
+#[test]
+fn the_agent_keeps_no_directory_busy() {
+    let w = World::with_agent();
+    // Only root may look at what is not dumpable.
+    if let Ok(directory) = fs::read_link(proc(&w, "cwd")) {
+        assert_eq!(directory.to_str(), Some("/"));
+    }
+}
+
+/// An agent that kept them would keep whoever reads from them waiting, as CI jobs do: the run would never end.
+#[test]
+fn the_agent_holds_no_descriptor_that_it_inherited() {
+    let w = World::new();
+    w.shell("bash", "exec 3>&1 4>&2 9>&1 63>&2 200>&1; exec apptoken-agent -s >lines 2>errors").ok();
+    let lines = fs::read_to_string(w.path("home/lines")).expect("the shell wrote them");
+    let (_, pid) = parse_bourne(&lines).expect("the three lines");
+    assert!(is_alive(pid));
+}
+
+#[test]
+fn its_standard_streams_lead_nowhere() {
+    let w = World::with_agent();
+    for stream in ["fd/0", "fd/1", "fd/2"] {
+        if let Ok(target) = fs::read_link(proc(&w, stream)) {
+            assert_eq!(target.to_str(), Some("/dev/null"), "{stream}");
+        }
+    }
+}
+
+#[test]
+fn the_agent_dumps_no_core_and_gains_no_privileges() {
+    let w = World::with_key();
+    assert_hardened(w.pid());
+}
+
+#[test]
+fn an_agent_in_the_foreground_is_hardened_all_the_same() {
+    let w = World::new();
+    let socket = w.path("here");
+    let agent = w.command(AGENT).arg("-D").arg("-a").arg(&socket).start();
+    wait_for_agent_at(&socket);
+    assert_hardened(agent.pid());
+}
+
+/// The files below `/proc/PID` belong to root when a process is not dumpable, so this must be seen as somebody else.
+#[test]
+fn no_process_of_the_same_user_can_read_the_agents_memory() {
+    if !need("setpriv") {
+        return;
+    }
+    let w = World::new();
+    // The other user may not be able to reach the build directory. By another process, as in `World::script`.
+    w.command("cp").arg(AGENT).arg("apptoken-agent").run().ok();
+    let (mut uid, mut become_user) = (Uid::current(), vec!["--no-new-privs"]);
+    if uid.is_root() {
+        uid = Uid::from_raw(NOBODY);
+        become_user.extend(["--reuid=65534", "--clear-groups"]);
+        for part in ["..", "", "home", "run", "tmp", "config"] {
+            chown(w.path(part), Some(NOBODY), None).expect("root may");
+        }
+    }
+    let as_user = |command: &[&str]| w.command("setpriv").args(&become_user).args(command);
+    let owner_of_memory = |pid: Pid| fs::metadata(format!("/proc/{pid}/mem")).expect("the process runs").uid();
+
+    let (_, agent) = parse_bourne(&as_user(&["./apptoken-agent", "-s"]).run().text()).expect("the three lines");
+    let status = fs::read_to_string(format!("/proc/{agent}/status")).expect("the agent runs");
+    assert!(status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")), "it runs as that user: {status}");
+    assert_eq!(owner_of_memory(agent), 0);
+
+    // The control: of another program of that user, anyone of that user may read it.
+    let other = as_user(&["sh", "-c", "echo ready; exec sleep 60"]).start();
+    other.expect_stdout("ready");
+    assert_eq!(owner_of_memory(other.pid()), uid.as_raw());
+}
+
+fn assert_hardened(pid: Pid) {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the agent runs");
+    assert!(status.contains("\nNoNewPrivs:\t1\n"), "{status}");
+    let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("the agent runs");
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("there is such a limit");
+    let numbers: Vec<_> = core.split_whitespace().skip(4).take(2).collect();
+    assert_eq!(numbers, ["0", "0"], "{core}");
+}
+
+fn proc(w: &World, file: &str) -> PathBuf {
+    format!("/proc/{}/{file}", w.pid()).into()
+}
+
+const NOBODY: u32 = 65534;

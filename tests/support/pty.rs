@@ -1,0 +1,71 @@
+//! A terminal to type at.
+
+use std::fs::File;
+use std::io::Write as _;
+use std::process::{Child, Command, ExitStatus};
+
+use nix::pty::openpty;
+
+use super::command::Capture;
+use super::wait::{DEADLINE, comes_true, poll};
+
+/// A program on a terminal of its own, as if a person had started it there. Dropping it hangs the terminal up.
+pub(crate) struct Terminal {
+    keyboard: File,
+    screen: Capture,
+    child: Child,
+}
+
+/// Keys that are not letters.
+#[derive(Clone, Copy)]
+pub(crate) enum Key {
+    CtrlC = 0x03,
+}
+
+impl Terminal {
+    /// Starts `setsid --ctty …` with the terminal as stdin, stdout and stderr, and so as the program's `/dev/tty`.
+    #[track_caller]
+    pub(super) fn start(mut setsid: Command) -> Self {
+        let pty = openpty(None, None).expect("there is a terminal to be had");
+        // Copies are closed on exec, which openpty's own descriptors are not.
+        let keyboard = File::from(pty.master.try_clone().expect("a descriptor can be copied"));
+        let screen = Capture::of(keyboard.try_clone().expect("a descriptor can be copied"));
+        let slave = || pty.slave.try_clone().expect("a descriptor can be copied");
+        let child = setsid.stdin(slave()).stdout(slave()).stderr(slave()).spawn().expect("`setsid` can be started");
+        Self { keyboard, screen, child }
+    }
+
+    /// Waits until the screen shows `text`.
+    #[track_caller]
+    pub(crate) fn expect(&self, text: &str) {
+        let shown = comes_true(DEADLINE, || self.transcript().contains(text));
+        assert!(shown, "the terminal never showed `{text}`:\n{}", self.transcript());
+    }
+
+    pub(crate) fn type_line(&mut self, line: &str) {
+        self.keyboard.write_all(format!("{line}\n").as_bytes()).expect("the terminal is open");
+    }
+
+    pub(crate) fn press(&mut self, key: Key) {
+        self.keyboard.write_all(&[key as u8]).expect("the terminal is open");
+    }
+
+    /// All that the terminal has shown so far.
+    pub(crate) fn transcript(&self) -> String {
+        self.screen.text()
+    }
+
+    /// Waits for the program to end.
+    #[track_caller]
+    pub(crate) fn wait(mut self) -> ExitStatus {
+        let status = poll(DEADLINE, || self.child.try_wait().expect("the child is ours to wait for"));
+        status.unwrap_or_else(|| panic!("the program did not end:\n{}", self.transcript()))
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
