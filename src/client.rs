@@ -12,8 +12,8 @@ use nix::unistd::Uid;
 use serde::de::DeserializeOwned;
 use zeroize::Zeroizing;
 
-use crate::env;
 use crate::protocol::{Pong, Refusal, Request, read_response};
+use crate::{env, paths};
 
 /// An open connection to an agent that runs under our own user, or root.
 pub struct Agent {
@@ -32,6 +32,15 @@ pub enum CallError {
 }
 
 impl Agent {
+    /// Connects to the agent that the environment names, or, if it names none that lives, to the one on record.
+    pub fn find() -> Result<Self, CallError> {
+        let named = Self::from_env();
+        match (&named, paths::recorded_socket()) {
+            (Err(CallError::NoAgent(_)), Some(socket)) => Self::connect(&socket).or(named),
+            _ => named,
+        }
+    }
+
     /// Connects to the agent that the environment names.
     pub fn from_env() -> Result<Self, CallError> {
         match std::env::var_os(env::AUTH_SOCK).filter(|path| *path != OsString::new()) {
@@ -141,7 +150,7 @@ fn reason(error: &io::Error) -> String {
 }
 
 /// How long an answer may take: longer than the agent waits for GitHub and for a person, so that its own word comes first.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(120);
+const ANSWER_DEADLINE: Duration = Duration::from_mins(2);
 /// How long the agent may take to accept a request's bytes.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Largest answer read, in bytes: ten thousand installations fit.

@@ -26,6 +26,13 @@ pub const API_URL: &str = "APPTOKEN_API_URL";
 /// The gh to run, split as a shell would.
 pub const GH: &str = "APPTOKEN_GH";
 
+/// The program that asks the user, when there is no terminal.
+pub const ASKPASS: &str = "APPTOKEN_ASKPASS";
+/// The same, as ssh names it.
+pub const SSH_ASKPASS: &str = "SSH_ASKPASS";
+/// Tells an askpass program that a yes or no is wanted, not a passphrase.
+pub const SSH_ASKPASS_PROMPT: &str = "SSH_ASKPASS_PROMPT";
+
 /// gh's token for github.com and its kind; taken before [`GITHUB_TOKEN`].
 pub const GH_TOKEN: &str = "GH_TOKEN";
 /// The same, as GitHub Actions and many libraries name it.
@@ -41,5 +48,7 @@ pub const GH_HOST: &str = "GH_HOST";
 pub const SHELL: &str = "SHELL";
 /// Where sockets of a login session belong.
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
+/// The user's home.
+pub const HOME: &str = "HOME";
 /// Where temporary files belong.
 pub const TMPDIR: &str = "TMPDIR";

@@ -60,10 +60,9 @@ impl Scanner {
                         return Ok(Some(self.start..self.at));
                     }
                 }
-                (Place::Inside, b'"') => self.place = Place::InString,
+                (Place::Inside, b'"') | (Place::AfterBackslash, _) => self.place = Place::InString,
                 (Place::InString, b'"') => self.place = Place::Inside,
                 (Place::InString, b'\\') => self.place = Place::AfterBackslash,
-                (Place::AfterBackslash, _) => self.place = Place::InString,
                 (Place::Inside | Place::InString, _) => {}
             }
         }

@@ -15,6 +15,17 @@ pub enum AppId {
     Client(String),
 }
 
+/// An App's names, as GitHub tells them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct AppNames {
+    /// The number of the App.
+    pub id: u64,
+    /// Its client ID; old GHES have none.
+    pub client_id: Option<String>,
+    /// Its name in URLs.
+    pub slug: Option<String>,
+}
+
 /// The number of one installation of an App on one account.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(transparent)]

@@ -17,6 +17,7 @@
 //!
 //! - [`env`](mod@env): every environment variable read or set
 //! - [`frame`]: where one JSON object ends in a stream of them
+//! - [`paths`]: where the agent that is reused is written down
 //! - [`shell`]: what a shell will eval, and the quoting of it
 //! - [`output`] and [`usage`]: writing where nobody may read; what a wrong command line gets
 //!
@@ -57,6 +58,7 @@ pub mod frame;
 pub mod ids;
 pub mod lifetime;
 pub mod output;
+pub mod paths;
 pub mod pem;
 pub mod protocol;
 pub mod secret;

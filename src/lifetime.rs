@@ -1,5 +1,6 @@
 //! Spans of time as people write and read them: `90`, `45m`, `1h30m`, `2d`, `1w`.
 
+use std::fmt::Write;
 use std::time::Duration;
 
 use crate::ids::Malformed;
@@ -37,7 +38,7 @@ pub fn show(span: Duration) -> String {
     let mut text = String::new();
     for (unit, size) in [("d", 24 * 60 * 60), ("h", 60 * 60), ("m", 60), ("s", 1)] {
         if seconds >= size {
-            text += &format!("{}{unit}", seconds / size);
+            let _ = write!(text, "{}{unit}", seconds / size);
             seconds %= size;
         }
     }

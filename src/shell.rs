@@ -45,11 +45,8 @@ impl Dialect {
             Self::Csh => "unsetenv",
             Self::Fish => "set -e",
         };
-        let mut lines = format!("{unset} {};\n{unset} {};\n", env::AUTH_SOCK, env::AGENT_PID);
-        if echo {
-            lines += &format!("echo Agent pid {pid} killed;\n");
-        }
-        lines.into_bytes()
+        let echo = if echo { format!("echo Agent pid {pid} killed;\n") } else { String::new() };
+        format!("{unset} {};\n{unset} {};\n{echo}", env::AUTH_SOCK, env::AGENT_PID).into_bytes()
     }
 
     fn set(self, name: &str, value: &OsStr) -> Vec<u8> {
@@ -70,10 +67,8 @@ impl Dialect {
         for &byte in value {
             match (self, byte) {
                 (Self::Bourne | Self::Csh, b'\'') => quoted.extend(b"'\\''"),
-                // History is expanded, and a line ends, even between csh's single quotes.
-                (Self::Csh, b'!' | b'\n') => quoted.extend([b'\\', byte]),
-                // Between fish's single quotes these two are live.
-                (Self::Fish, b'\'' | b'\\') => quoted.extend([b'\\', byte]),
+                // Between single quotes csh still expands history and ends at a newline; fish still minds its backslashes.
+                (Self::Csh, b'!' | b'\n') | (Self::Fish, b'\'' | b'\\') => quoted.extend([b'\\', byte]),
                 _ => quoted.push(byte),
             }
         }

@@ -1,5 +1,6 @@
 //! The command line of `apptoken-agent`; the doc comments are its help.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -35,6 +36,14 @@ pub struct Args {
     #[arg(short = 't', value_name = "LIFE", value_parser = lifetime::parse)]
     pub lifetime: Option<Duration>,
 
+    /// Forget every key when nothing was asked for this long
+    #[arg(long, value_name = "LIFE", value_parser = lifetime::parse)]
+    pub idle: Option<Duration>,
+
+    /// Append a line to this file for each token that is handed out or refused
+    #[arg(long, value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
+
     /// Start another agent even if one of ours is running
     #[arg(long)]
     pub new: bool,
@@ -52,12 +61,24 @@ pub struct Args {
     pub debug: bool,
 
     /// End the agent that the environment names, and print what makes a shell forget it
-    #[arg(short = 'k', conflicts_with_all = ["socket", "lifetime", "new", "foreground", "debug"])]
+    #[arg(short = 'k', conflicts_with_all = ["socket", "lifetime", "idle", "audit_log", "new", "foreground", "debug", "command"])]
     pub kill: bool,
 
     /// What a start in the background is made of: this process stays, and its parent prints
     #[arg(long, hide = true)]
     pub stay: bool,
+
+    /// The same for an agent that ends with this parent
+    #[arg(long, hide = true, value_name = "PID")]
+    pub stay_with: Option<i32>,
+
+    /// Run this command with an agent of its own, which ends with it
+    #[arg(
+        value_name = "COMMAND",
+        trailing_var_arg = true,
+        conflicts_with_all = ["bourne", "csh", "shell", "quiet", "foreground", "debug"]
+    )]
+    pub command: Vec<OsString>,
 }
 
 /// A shell by name.
@@ -72,6 +93,19 @@ pub enum Shell {
 }
 
 impl Args {
+    /// The options that make the agent what it is, for the process that stays.
+    pub fn for_staying(&self) -> Vec<OsString> {
+        let life = |life: Duration| OsString::from(life.as_secs().to_string());
+        let path = |path: &PathBuf| path.clone().into_os_string();
+        let options = [
+            ("-a", self.socket.as_ref().map(path)),
+            ("-t", self.lifetime.map(life)),
+            ("--idle", self.idle.map(life)),
+            ("--audit-log", self.audit_log.as_ref().map(path)),
+        ];
+        options.into_iter().filter_map(|(name, value)| Some([name.into(), value?])).flatten().collect()
+    }
+
     /// The dialect to print in.
     pub fn dialect(&self) -> Dialect {
         match (self.bourne, self.csh, self.shell) {

@@ -1,20 +1,23 @@
 //! The agent as a process: hardened, detached, at a socket of its own that goes when it goes.
 
+use std::ffi::OsString;
 use std::fs::{self, DirBuilder, Metadata};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::os::fd::RawFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Uid, dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use nix::unistd::{Pid, Uid, dup2_stderr, dup2_stdin, dup2_stdout, getppid, setsid};
 
 use super::Failure;
 use crate::env;
+use crate::paths::{RECORD, START_LOCK};
 
 /// A bound socket, and the directory that was made for it. Both are removed when this is dropped, if they are still ours.
 pub struct Socket {
@@ -22,6 +25,24 @@ pub struct Socket {
     private: Option<PathBuf>,
     /// Device and inode: another agent may have taken the path meanwhile, and its socket is not ours to remove.
     id: (u64, u64),
+}
+
+/// A socket that a service manager bound and handed over; it is not ours to remove.
+pub fn inherited() -> Result<Option<UnixListener>, Failure> {
+    let mut handed = listenfd::ListenFd::from_env();
+    let failed = |why: &str| Failure::new(format!("the socket from the service manager cannot be used: {why}"));
+    match handed.len() {
+        0 => Ok(None),
+        1 => match handed.take_unix_listener(0) {
+            Ok(Some(listener)) => {
+                listener.set_nonblocking(true).map_err(|error| failed(&error.to_string()))?;
+                Ok(Some(listener))
+            }
+            Ok(None) => Ok(None),
+            Err(error) => Err(failed(&error.to_string())),
+        },
+        _ => Err(failed("there is more than one").hint("give the socket unit one ListenStream=")),
+    }
 }
 
 impl Socket {
@@ -82,11 +103,11 @@ impl Socket {
 
     fn bind_below(base: &Path) -> io::Result<(Self, UnixListener)> {
         let name = format!("agent.{}", std::process::id());
-        if base.as_os_str().len() + "/apptoken-/".len() + RANDOM_PART + name.len() > MAX_SOCKET_PATH {
+        if base.as_os_str().len() + "/".len() + PREFIX.len() + "/".len() + RANDOM_PART + name.len() > MAX_SOCKET_PATH {
             return Err(io::Error::other(format!("the socket's path would be longer than {MAX_SOCKET_PATH} bytes")));
         }
         let directory = tempfile::Builder::new()
-            .prefix("apptoken-")
+            .prefix(PREFIX)
             .rand_bytes(RANDOM_PART)
             .make_in(base, |path| DirBuilder::new().mode(0o700).create(path));
         let private = directory?.into_temp_path().keep().map_err(io::Error::other)?;
@@ -105,8 +126,10 @@ impl Drop for Socket {
     }
 }
 
-/// Makes the process one that others of our uid cannot look into, and that leaves no core behind.
+/// Makes the process one that others of our uid cannot look into, that leaves no core behind, and whose files are its owner's
+/// alone, whatever the umask it was started with.
 pub fn harden() -> Result<(), Failure> {
+    umask(Mode::from_bits_truncate(0o077));
     let failed = |what: &str, error: nix::Error| Failure::new(format!("cannot {what}: {}", error.desc()));
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
@@ -116,14 +139,15 @@ pub fn harden() -> Result<(), Failure> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(|error| failed("turn off core dumps", error))
 }
 
-/// Closes every file descriptor that was inherited but the standard three: a lock or a pipe of the caller's must not be held
+/// Closes every file descriptor that was inherited but the standard three, and the socket handed over if there is one: a lock or a pipe of the caller's must not be held
 /// for as long as the agent lives.
-pub fn close_inherited() {
+pub fn close_inherited(handed_over: bool) {
+    let last_kept = if handed_over { FIRST_HANDED_OVER } else { 2 };
     let Ok(open) = fs::read_dir("/dev/fd") else {
         return;
     };
     let open: Vec<RawFd> = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    for fd in open.into_iter().filter(|fd| *fd > 2) {
+    for fd in open.into_iter().filter(|fd| *fd > last_kept) {
         // The directory that was just read is among them, and closed already.
         let _ = nix::unistd::close(fd);
     }
@@ -154,13 +178,65 @@ pub fn detach(socket: &Path) -> Result<(), Failure> {
     dup2_stdout(&null).map_err(failed)
 }
 
+/// Has the kernel end this process when its parent ends.
+pub fn end_with_parent(parent: Pid) -> Result<(), Failure> {
+    let failed = |what: &str| Failure::new(format!("cannot follow the command: {what}"));
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGTERM).map_err(|error| failed(error.desc()))?;
+    // It may have ended before that was said.
+    if getppid() == parent { Ok(()) } else { Err(failed("it has ended")) }
+}
+
+/// Removes what agents that were killed have left below the directory in which the next one will be.
+pub fn clean_up_after_dead() {
+    let Some(base) = bases().into_iter().next() else { return };
+    let Ok(entries) = fs::read_dir(base) else { return };
+    let us = Uid::effective().as_raw();
+    for directory in entries.flatten().filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())) {
+        let ours = directory.metadata().is_ok_and(|there| there.is_dir() && there.uid() == us);
+        let Ok(inside) = fs::read_dir(directory.path()) else { continue };
+        let sockets: Vec<_> = inside.flatten().map(|entry| entry.path()).collect();
+        let dead = |path: &PathBuf| {
+            fs::symlink_metadata(path).is_ok_and(|there| there.file_type().is_socket()) && !is_live(path)
+        };
+        if ours && !sockets.is_empty() && sockets.iter().all(dead) {
+            for socket in sockets {
+                let _ = fs::remove_file(socket);
+            }
+            let _ = fs::remove_dir(directory.path());
+        }
+    }
+}
+
+/// Takes the lock under which agents are started and cleaned up after, so that two shells at once get one agent.
+pub fn lock_start(directory: &Path) -> io::Result<fs::File> {
+    let lock =
+        fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(directory.join(START_LOCK))?;
+    let deadline = Instant::now() + START_DEADLINE;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(START_CHECK),
+            Err(fs::TryLockError::WouldBlock) => return Err(io::Error::other("another start does not end")),
+            Err(fs::TryLockError::Error(error)) => return Err(error),
+        }
+    }
+}
+
+/// Writes down where the agent is, at once or not at all.
+pub fn record(directory: &Path, socket: &Path) -> io::Result<()> {
+    let mut file = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o600)).tempfile_in(directory)?;
+    file.write_all(socket.as_os_str().as_bytes())?;
+    file.persist(directory.join(RECORD))?;
+    Ok(())
+}
+
 /// Starts this program again, as the process that stays; returns it and where it listens, once it does.
 ///
 /// Starting anew instead of forking needs no `unsafe`, and gives the agent a fresh process.
-pub fn start_staying(arguments: &[std::ffi::OsString]) -> Result<(Child, PathBuf), Failure> {
+pub fn start_staying(arguments: &[OsString]) -> Result<(Child, PathBuf), Failure> {
     let failed = |error: io::Error| Failure::new(format!("cannot start the agent: {error}"));
     let mut child = Command::new(std::env::current_exe().map_err(failed)?)
-        .arg("--stay")
         .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -174,7 +250,7 @@ pub fn start_staying(arguments: &[std::ffi::OsString]) -> Result<(Child, PathBuf
         // It has said on our standard error why.
         return Err(Failure::silent());
     }
-    Ok((child, PathBuf::from(std::ffi::OsString::from(std::ffi::OsStr::from_bytes(&path)))))
+    Ok((child, PathBuf::from(OsString::from_vec(path))))
 }
 
 fn listen(path: &Path, private: Option<PathBuf>) -> io::Result<(Socket, UnixListener)> {
@@ -213,6 +289,13 @@ fn id(metadata: &Metadata) -> (u64, u64) {
 
 /// Longest path of a socket, in bytes: `sun_path` on Linux has room for it and a zero.
 const MAX_SOCKET_PATH: usize = 107;
+/// How the name of a private directory begins.
+const PREFIX: &str = "apptoken-";
+/// The file descriptor at which a service manager hands over the first socket: `sd_listen_fds(3)`.
+const FIRST_HANDED_OVER: RawFd = 3;
+/// How long another start may take, and how often to look.
+const START_DEADLINE: Duration = Duration::from_secs(10);
+const START_CHECK: Duration = Duration::from_millis(5);
 /// Random characters in a private directory's name.
 const RANDOM_PART: usize = 10;
 /// Files that the agent needs beside its connections.

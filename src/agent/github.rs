@@ -15,9 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::clock::{self, Clock};
-use super::keyring::AppNames;
-use super::tokens::Scope;
-use crate::ids::{InstallationId, Level, Owner, Repo};
+use crate::ids::{AppNames, InstallationId, Level, Owner, Permissions, Repo, RepoName};
 use crate::protocol::Installation;
 use crate::secret::Secret;
 
@@ -91,15 +89,7 @@ impl GitHub {
 
     /// The App itself: <https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app>
     pub async fn app(&self, app: &dyn App) -> Result<AppNames, GitHubError> {
-        #[derive(Deserialize)]
-        struct Body {
-            id: u64,
-            client_id: Option<String>,
-            slug: Option<String>,
-        }
-
-        let Body { id, client_id, slug } = self.get(app, "/app").await?.read()?;
-        Ok(AppNames { id, client_id, slug })
+        self.get(app, "/app").await?.read()
     }
 
     /// All installations, page after page:
@@ -138,11 +128,18 @@ impl GitHub {
     }
 
     /// A new token: <https://docs.github.com/en/rest/apps/apps#create-an-installation-access-token-for-an-app>
-    pub async fn mint(&self, app: &dyn App, scope: &Scope) -> Result<Granted, GitHubError> {
+    /// Without repositories or permissions, for all that the installation has.
+    pub async fn mint(
+        &self,
+        app: &dyn App,
+        installation: InstallationId,
+        repositories: &[RepoName],
+        permissions: Option<&Permissions>,
+    ) -> Result<Granted, GitHubError> {
         #[derive(Serialize)]
         struct Narrowing<'a> {
             #[serde(skip_serializing_if = "<[_]>::is_empty")]
-            repositories: &'a [crate::ids::RepoName],
+            repositories: &'a [RepoName],
             #[serde(skip_serializing_if = "BTreeMap::is_empty")]
             permissions: BTreeMap<&'a str, Level>,
         }
@@ -159,10 +156,10 @@ impl GitHub {
             full_name: String,
         }
 
-        let permissions = scope.permissions.iter().flat_map(crate::ids::Permissions::iter).collect();
-        let narrowing = Narrowing { repositories: &scope.repositories, permissions };
+        let permissions = permissions.into_iter().flat_map(Permissions::iter).collect();
+        let narrowing = Narrowing { repositories, permissions };
         let body = serde_json::to_vec(&narrowing).expect("a narrowing has only string keys");
-        let path = format!("/app/installations/{}/access_tokens", scope.installation);
+        let path = format!("/app/installations/{installation}/access_tokens");
         let body: Body = self.send(app, Method::POST, &path, Some(body)).await?.read()?;
         let expires =
             clock::parse_rfc3339(&body.expires_at).ok_or(GitHubError::Unreadable("a token without a readable end"))?;

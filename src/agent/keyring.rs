@@ -3,9 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
 use super::clock::Now;
 use super::shield::Shielded;
-use crate::ids::{AppId, Host, InstallationId};
+use crate::ids::{AppId, AppNames, Host, InstallationId};
+use crate::protocol::KeyInfo;
+use crate::secret::Secret;
 
 /// The keys, in the order in which they were added.
 #[derive(Default)]
@@ -36,18 +43,7 @@ pub struct HeldKey {
     /// Whether each use must be confirmed.
     pub confirm: bool,
     /// The key itself, PKCS#1 DER.
-    pub pkcs1: Shielded,
-}
-
-/// An App's names at GitHub.
-#[derive(Clone, Debug)]
-pub struct AppNames {
-    /// The number of the App.
-    pub id: u64,
-    /// Its client ID; old GHES have none.
-    pub client_id: Option<String>,
-    /// Its name in URLs.
-    pub slug: Option<String>,
+    pub pkcs1: Arc<Shielded>,
 }
 
 /// Why no key was chosen.
@@ -118,9 +114,9 @@ impl Keyring {
         self.keys.extract_if(.., |key| key.forget_at.is_some_and(|at| at <= now.boot)).collect()
     }
 
-    /// How long until the next key is to be forgotten.
-    pub fn next_expiry(&self, now: Now) -> Option<Duration> {
-        self.keys.iter().filter_map(|key| key.forget_at).min().map(|at| at.saturating_sub(now.boot))
+    /// When the next key is to be forgotten, in time since boot.
+    pub fn next_expiry(&self) -> Option<Duration> {
+        self.keys.iter().filter_map(|key| key.forget_at).min()
     }
 
     /// A name that no other key has: `wanted`, else `wanted-2` and so on.
@@ -145,6 +141,59 @@ impl HeldKey {
         self.forget_at.map(|at| at.saturating_sub(now.boot))
     }
 
+    /// What may be told of it.
+    pub fn info(&self, now: Now) -> KeyInfo {
+        KeyInfo {
+            name: self.name.clone(),
+            fingerprint: self.fingerprint.to_string(),
+            bits: self.bits,
+            app_id: self.app_id.clone(),
+            slug: self.app.as_ref().and_then(|app| app.slug.clone()),
+            host: self.host.clone(),
+            api_url: self.api_url.clone(),
+            installation_id: self.installation,
+            lifetime: self.time_left(now).map(|left| left.as_secs()),
+            confirm: self.confirm,
+        }
+    }
+
+    /// Everything, the key in the clear: what is sealed when the agent is locked.
+    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+        let parcel = Parcel {
+            name: self.name.clone(),
+            fingerprint: self.fingerprint.to_string(),
+            bits: self.bits,
+            app_id: self.app_id.clone(),
+            app: self.app.clone(),
+            host: self.host.clone(),
+            api_url: self.api_url.clone(),
+            installation: self.installation,
+            forget_at: self.forget_at,
+            confirm: self.confirm,
+            pkcs1: STANDARD.encode(self.pkcs1.open().expose()).into(),
+        };
+        Zeroizing::new(serde_json::to_vec(&parcel).expect("a parcel has only string keys"))
+    }
+
+    /// Reads what [`HeldKey::to_bytes`] wrote.
+    pub fn from_bytes(bytes: &Secret<[u8]>) -> Option<Self> {
+        let parcel: Parcel = serde_json::from_slice(bytes.expose()).ok()?;
+        let pkcs1 = Zeroizing::new(STANDARD.decode(parcel.pkcs1.expose()).ok()?);
+        Some(Self {
+            name: parcel.name,
+            fingerprint: parcel.fingerprint.into(),
+            bits: parcel.bits,
+            app_id: parcel.app_id,
+            app: parcel.app,
+            host: parcel.host,
+            api_url: parcel.api_url,
+            installation: parcel.installation,
+            forget_at: parcel.forget_at,
+            confirm: parcel.confirm,
+            pkcs1: Arc::new(Shielded::new(&pkcs1)),
+        })
+    }
+
     fn is_called(&self, word: &str) -> bool {
         let number = |id: u64| word.parse() == Ok(id);
         self.name == word
@@ -159,16 +208,33 @@ impl HeldKey {
     }
 }
 
+/// A key as it is written down to be sealed.
+#[derive(Serialize, Deserialize)]
+struct Parcel {
+    name: String,
+    fingerprint: String,
+    bits: u32,
+    app_id: AppId,
+    app: Option<AppNames>,
+    host: Host,
+    api_url: String,
+    installation: Option<InstallationId>,
+    forget_at: Option<Duration>,
+    confirm: bool,
+    pkcs1: Secret<str>,
+}
+
 /// Keys held at once. Nobody has so many Apps; a client that adds keys in a loop has a fault.
 pub const MAX_KEYS: usize = 100;
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
     const NOW: Now = Now { unix: 0, boot: Duration::from_secs(100) };
 
-    fn key(name: &str, fingerprint: &str, app_id: u64, host: &str) -> HeldKey {
+    /// A key that signs nothing.
+    pub(in crate::agent) fn key(name: &str, fingerprint: &str, app_id: u64, host: &str) -> HeldKey {
         HeldKey {
             name: name.into(),
             fingerprint: fingerprint.into(),
@@ -180,7 +246,7 @@ mod tests {
             installation: None,
             forget_at: None,
             confirm: false,
-            pkcs1: Shielded::new(b"key"),
+            pkcs1: Arc::new(Shielded::new(b"key")),
         }
     }
 
@@ -234,9 +300,9 @@ mod tests {
     fn a_key_is_forgotten_at_its_time_and_not_before() {
         let at = NOW.boot + Duration::from_secs(5);
         let mut ring = ring(vec![HeldKey { forget_at: Some(at), ..key("a", "SHA256:a", 1, "github.com") }]);
-        assert_eq!(ring.next_expiry(NOW), Some(Duration::from_secs(5)));
-        assert!(ring.expire(Now { boot: at - Duration::from_nanos(1), ..NOW }).is_empty());
+        assert_eq!(ring.next_expiry(), Some(at));
+        assert!(ring.expire(Now { boot: at.saturating_sub(Duration::from_nanos(1)), ..NOW }).is_empty());
         assert_eq!(ring.expire(Now { boot: at, ..NOW }).len(), 1);
-        assert_eq!(ring.next_expiry(NOW), None);
+        assert_eq!(ring.next_expiry(), None);
     }
 }

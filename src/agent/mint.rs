@@ -1,18 +1,17 @@
 //! From a question to a token: which key, which installation, is one at hand, else mint; each step asked once however many ask.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use super::github::{App, GitHubError};
+use super::github::GitHubError;
 use super::handler::Agent;
-use super::jwt;
 use super::keyring::HeldKey;
+use super::peer::Peer;
 use super::refuse::{Asked, install_hint, refuse};
+use super::signing::Signing;
 use super::state::{Found, Place, Target};
 use super::tokens::{Lookup, Scope, Token, covers};
 use crate::ids::{Permissions, RepoName};
 use crate::protocol::{Choice, Code, Installation, Refusal, TokenAnswer, TokenRequest};
-use crate::secret::Secret;
 
 /// A question, understood.
 struct Question {
@@ -25,18 +24,35 @@ struct Question {
 
 impl Agent {
     /// Answers with a token that has the asked life left and the asked scope or less.
-    pub(super) async fn token(self: &Arc<Self>, asked: TokenRequest) -> Result<TokenAnswer, Refusal> {
-        let question = self.understand(asked)?;
-        let known = self.state(|state, _| state.places.get(&question.place()).cloned());
+    pub(super) async fn token(self: &Arc<Self>, asked: TokenRequest, peer: Peer) -> Result<TokenAnswer, Refusal> {
+        let question = self.understand(asked);
+        let answer = match &question {
+            Ok(question) => self.answer(question, peer).await,
+            Err(refusal) => Err(refusal.clone()),
+        };
+        if let Some(audit) = &self.rules.audit {
+            let key = question.as_ref().ok().map(|question| &*question.key.fingerprint);
+            // What cannot be written down does not happen.
+            audit.write(peer, key, answer.as_ref(), (self.clock)().unix).map_err(|error| {
+                Refusal::new(Code::Internal, format!("the audit log cannot be written: {error}"))
+                    .hint("make room for it")
+            })?;
+        }
+        answer
+    }
+
+    async fn answer(self: &Arc<Self>, question: &Question, peer: Peer) -> Result<TokenAnswer, Refusal> {
+        self.confirm(&question.key, &question.scope(), peer).await?;
+        let known = self.held(|held, _| held.places.get(&question.place()).cloned())?;
         let token = match known {
-            Some(found) => match self.token_of(&question, &found).await {
+            Some(found) => match self.token_of(question, &found).await {
                 // What was looked up earlier is gone: the App may have been installed anew, with another number.
                 Err(refusal) if refusal.code == Code::NotInstalled && !matches!(question.target, Target::Id(_)) => {
-                    self.token_of(&question, &self.find(&question).await?).await
+                    self.token_of(question, &self.find(question).await?).await
                 }
                 answer => answer,
             },
-            None => self.token_of(&question, &self.find(&question).await?).await,
+            None => self.token_of(question, &self.find(question).await?).await,
         }?;
         // Much can have happened while GitHub was asked.
         self.still_held(&question.key)?;
@@ -92,13 +108,13 @@ impl Agent {
         let flight = async move {
             let found = agent.look_up(&key, &place.target).await?;
             agent.still_held(&key)?;
-            agent.state(|state, _| state.remember(place, found.clone()));
+            agent.held(|held, _| held.remember(place, found.clone()))?;
             Ok(found)
         };
         self.finding.join(question.place(), flight).await.unwrap_or_else(|| Err(fault()))
     }
 
-    async fn look_up(self: &Arc<Self>, key: &Arc<HeldKey>, target: &Target) -> Result<Found, Refusal> {
+    async fn look_up(&self, key: &HeldKey, target: &Target) -> Result<Found, Refusal> {
         let app = Signing::of(key);
         let answer = match target {
             Target::Id(id) => self.github.installation(&app, *id).await,
@@ -125,7 +141,7 @@ impl Agent {
             repositories: question.repositories.clone(),
             permissions: question.permissions.clone(),
         };
-        match self.state(|state, now| state.tokens.lookup(&scope, question.min_ttl, now)) {
+        match self.held(|held, now| held.tokens.lookup(&scope, question.min_ttl, now))? {
             Lookup::Good(token) => Ok(token),
             Lookup::Aging(token) => {
                 self.minting.start(
@@ -150,11 +166,12 @@ impl Agent {
         scope: Scope,
         found: Found,
     ) -> Result<Arc<Token>, Refusal> {
-        let granted = match self.github.mint(&Signing::of(&key), &scope).await {
+        let (app, permissions) = (Signing::of(&key), scope.permissions.as_ref());
+        let granted = match self.github.mint(&app, scope.installation, &scope.repositories, permissions).await {
             Ok(granted) => granted,
             Err(error) => {
                 if error == GitHubError::NotFound {
-                    self.state(|state, _| state.forget_installation(&key.fingerprint, scope.installation));
+                    self.held(|held, _| held.forget_installation(&key.fingerprint, scope.installation))?;
                 }
                 return Err(refuse(&error, &key, Asked::Token(&target)));
             }
@@ -178,22 +195,17 @@ impl Agent {
             repositories: granted.repositories,
         });
         self.still_held(&key)?;
-        self.state(|state, now| {
-            state.tokens.expire(now);
-            state.tokens.keep(scope, Arc::clone(&token));
-        });
+        self.held(|held, now| {
+            held.tokens.expire(now);
+            held.tokens.keep(scope, Arc::clone(&token));
+        })?;
         Ok(token)
     }
 
     /// All installations of the chosen key's App.
-    pub(super) async fn installations(self: &Arc<Self>, key: &Arc<HeldKey>) -> Result<Vec<Installation>, Refusal> {
+    pub(super) async fn installations(&self, key: &HeldKey) -> Result<Vec<Installation>, Refusal> {
         let all = self.github.installations(&Signing::of(key)).await;
         all.map_err(|error| refuse(&error, key, Asked::App))
-    }
-
-    fn still_held(&self, key: &HeldKey) -> Result<(), Refusal> {
-        let held = self.state(|state, _| state.keyring.get(&key.fingerprint).is_some());
-        if held { Ok(()) } else { Err(Refusal::new(Code::NoKey, "the key was removed meanwhile")) }
     }
 }
 
@@ -201,29 +213,24 @@ impl Question {
     fn place(&self) -> Place {
         Place { key: Arc::clone(&self.key.fingerprint), target: self.target.clone() }
     }
-}
 
-/// A held key that signs for its App. The plaintext exists only on the thread that signs, while it signs.
-pub(super) struct Signing {
-    key: Arc<HeldKey>,
-}
-
-impl Signing {
-    /// A key's App, ready to sign.
-    pub(super) fn of(key: &Arc<HeldKey>) -> Self {
-        Self { key: Arc::clone(key) }
-    }
-}
-
-impl App for Signing {
-    fn api_url(&self) -> &str {
-        &self.key.api_url
-    }
-
-    fn jwt(&self, now: i64) -> Pin<Box<dyn Future<Output = Result<Secret<str>, GitHubError>> + Send + '_>> {
-        let key = Arc::clone(&self.key);
-        let sign = move || jwt::sign(&key.app_id, &key.pkcs1.open(), now).map_err(|_| GitHubError::CannotSign);
-        Box::pin(async { tokio::task::spawn_blocking(sign).await.unwrap_or(Err(GitHubError::CannotSign)) })
+    /// What a person is told who is asked to confirm; every part has been parsed, so none can break a line.
+    fn scope(&self) -> String {
+        let target = match &self.target {
+            Target::Id(id) => format!("a token of installation {id}"),
+            Target::Repo(repo) => format!("a token for {repo}"),
+            Target::Owner(owner) => format!("a token for {owner}"),
+            Target::Sole => "a token".to_owned(),
+        };
+        let shown: Vec<_> = self.repositories.iter().take(MAX_SHOWN).map(ToString::to_string).collect();
+        let more = self.repositories.len() - shown.len();
+        let repositories = match (shown.is_empty(), more) {
+            (true, _) => "all repositories".to_owned(),
+            (false, 0) => format!("only {}", shown.join(", ")),
+            (false, more) => format!("only {} and {more} more", shown.join(", ")),
+        };
+        let permissions = self.permissions.as_ref().map_or_else(|| "all permissions".to_owned(), ToString::to_string);
+        format!("{target}, {repositories}, {permissions:.MAX_PERMISSIONS_SHOWN$}")
     }
 }
 
@@ -266,5 +273,8 @@ const DEFAULT_MIN_TTL: u64 = 5 * 60;
 const MAX_MIN_TTL: u64 = 59 * 60;
 /// Repositories that GitHub narrows a token to at the most.
 const MAX_REPOSITORIES: usize = 500;
+/// Repositories, and characters of permissions, shown in a question.
+const MAX_SHOWN: usize = 5;
+const MAX_PERMISSIONS_SHOWN: usize = 200;
 /// Choices listed in a refusal.
 const MAX_CHOICES: usize = 100;

@@ -1,7 +1,9 @@
 //! `apptoken-agent`: the process that holds the keys.
 
 pub mod args;
+pub mod audit;
 pub mod clock;
+pub mod confirm;
 pub mod daemon;
 pub mod flight;
 pub mod github;
@@ -9,16 +11,21 @@ pub mod handler;
 pub mod jwt;
 pub mod key;
 pub mod keyring;
+mod keys;
+pub mod lock;
 mod mint;
+pub mod peer;
 pub mod refuse;
 pub mod server;
 pub mod shield;
+pub mod signing;
 pub mod state;
 pub mod tokens;
 
-use std::ffi::OsString;
 use std::io;
-use std::process::ExitCode;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
@@ -26,11 +33,14 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use self::args::Args;
+use self::audit::Audit;
+use self::confirm::Confirm;
 use self::daemon::Socket;
-use self::handler::Agent;
+use self::handler::{Agent, Rules};
 use self::server::Signals;
-use crate::client;
 use crate::output::{print, say};
+use crate::protocol::{Request, Status};
+use crate::{client, env, lifetime, paths};
 
 /// Runs `apptoken-agent`.
 pub fn main() -> ExitCode {
@@ -40,22 +50,16 @@ pub fn main() -> ExitCode {
     };
     let done = if args.kill {
         end(&args)
-    } else if args.stay || args.foreground || args.debug {
+    } else if args.stay || args.stay_with.is_some() || args.foreground || args.debug {
         stay(&args)
-    } else {
+    } else if args.command.is_empty() {
         start(&args)
+    } else {
+        accompany(&args)
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            if let Some(what) = failure.what {
-                say(format_args!("apptoken-agent: {what}"));
-            }
-            if let Some(hint) = failure.hint {
-                say(format_args!("hint: {hint}"));
-            }
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.report(),
     }
 }
 
@@ -64,42 +68,72 @@ pub fn main() -> ExitCode {
 pub struct Failure {
     what: Option<String>,
     hint: Option<String>,
+    exit: u8,
 }
 
 impl Failure {
     fn new(what: impl Into<String>) -> Self {
-        Self { what: Some(what.into()), hint: None }
+        Self { what: Some(what.into()), hint: None, exit: 1 }
     }
 
     /// One that has been told already.
     fn silent() -> Self {
-        Self { what: None, hint: None }
+        Self { what: None, hint: None, exit: 1 }
     }
 
     fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
+
+    fn exit(mut self, exit: u8) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    fn report(self) -> ExitCode {
+        if let Some(what) = self.what {
+            say(format_args!("apptoken-agent: {what}"));
+        }
+        if let Some(hint) = self.hint {
+            say(format_args!("hint: {hint}"));
+        }
+        ExitCode::from(self.exit)
+    }
 }
 
 /// The agent itself.
 fn stay(args: &Args) -> Result<(), Failure> {
     daemon::harden()?;
-    daemon::close_inherited();
-    let (socket, listener) = Socket::bind(args.socket.as_deref())?;
+    if let Some(parent) = args.stay_with {
+        daemon::end_with_parent(Pid::from_raw(parent))?;
+    }
+    let in_foreground = args.foreground || args.debug;
+    let handed_over = if in_foreground { daemon::inherited()? } else { None };
+    daemon::close_inherited(handed_over.is_some());
     let max_connections = daemon::make_room(MAX_CONNECTIONS);
+    let agent = Agent::new(rules(args)?, clock::system);
 
     let failed = |error: io::Error| Failure::new(format!("cannot start: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let (listener, signals) = runtime
-        .block_on(async { io::Result::Ok((tokio::net::UnixListener::from_std(listener)?, Signals::new()?)) })
-        .map_err(failed)?;
-    let agent = Agent::new(args.lifetime, clock::system);
+    // Before there is a socket to leave behind.
+    let signals = runtime.block_on(async { Signals::new() }).map_err(failed)?;
+    let (socket, listener) = match handed_over {
+        Some(listener) => (None, listener),
+        None => Socket::bind(args.socket.as_deref()).map(|(socket, listener)| (Some(socket), listener))?,
+    };
+    let listener = runtime.block_on(async { tokio::net::UnixListener::from_std(listener) }).map_err(failed)?;
 
-    if args.stay {
-        daemon::detach(socket.path())?;
-    } else {
-        print_lines(&args.dialect().announce(socket.path(), std::process::id(), !args.quiet))?;
+    match &socket {
+        Some(socket) if in_foreground => {
+            print_lines(&args.dialect().announce(socket.path(), std::process::id(), !args.quiet))?;
+        }
+        Some(socket) => daemon::detach(socket.path())?,
+        // A service manager knows where it listens.
+        None => {}
+    }
+    if in_foreground {
+        sd_notify::notify(&[sd_notify::NotifyState::Ready]).map_err(failed)?;
     }
     // What is slow at its first use is readied while nobody waits for it.
     runtime.spawn_blocking(jwt::warm_up);
@@ -109,23 +143,90 @@ fn stay(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Starts an agent in the background and prints where it is.
+fn rules(args: &Args) -> Result<Rules, Failure> {
+    let open = |path: &PathBuf| {
+        Audit::open(path)
+            .map_err(|error| Failure::new(format!("cannot open the audit log {}: {error}", path.display())))
+    };
+    Ok(Rules {
+        max_lifetime: args.lifetime,
+        idle: args.idle,
+        confirm: Confirm::from_env(),
+        audit: args.audit_log.as_ref().map(open).transpose()?,
+        debug: args.debug,
+    })
+}
+
+/// Starts an agent in the background, or finds the one that is there, and prints where it is.
 fn start(args: &Args) -> Result<(), Failure> {
-    let mut passed: Vec<OsString> = Vec::new();
-    if let Some(socket) = &args.socket {
-        passed.extend(["-a".into(), socket.into()]);
+    let record = paths::make_record_directory().and_then(|directory| Ok((daemon::lock_start(&directory)?, directory)));
+    let reuse = !args.new && args.socket.is_none();
+    // Held until the end of this function: who starts at the same time then finds this agent.
+    let (_lock, directory) = match record {
+        Ok((lock, directory)) => (Some(lock), Some(directory)),
+        Err(error) => {
+            if reuse {
+                say(format_args!("apptoken-agent: warning: other shells will not find this agent: {error}"));
+            }
+            (None, None)
+        }
+    };
+    if reuse && let Some((socket, pid)) = live_on_record(args) {
+        return print_lines(&args.dialect().announce(&socket, pid, !args.quiet));
     }
-    if let Some(lifetime) = args.lifetime {
-        passed.extend(["-t".into(), lifetime.as_secs().to_string().into()]);
+    if directory.is_some() {
+        daemon::clean_up_after_dead();
     }
-    let (mut child, socket) = daemon::start_staying(&passed)?;
-    let told = print_lines(&args.dialect().announce(&socket, child.id(), !args.quiet));
+    let mut arguments = vec!["--stay".into()];
+    arguments.extend(args.for_staying());
+    let (mut child, socket) = daemon::start_staying(&arguments)?;
+    let mut told = print_lines(&args.dialect().announce(&socket, child.id(), !args.quiet));
+    if told.is_ok()
+        && reuse
+        && let Some(directory) = &directory
+    {
+        told = daemon::record(directory, &socket)
+            .map_err(|error| Failure::new(format!("cannot record the agent: {error}")));
+    }
     if told.is_err() {
         // Nobody would ever find it.
-        let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
-        let _ = child.wait();
+        end_child(&mut child);
     }
     told
+}
+
+/// The agent on record, if it lives; says which options of this command line it does not have.
+fn live_on_record(args: &Args) -> Option<(PathBuf, u32)> {
+    let socket = paths::recorded_socket()?;
+    let mut agent = client::Agent::connect(&socket).ok()?;
+    let pid = agent.pid().ok()?;
+    let status: Status = agent.call(&Request::Status).ok()?;
+    let lacks = |option: &str, asked: Option<Duration>, has: Option<u64>| {
+        if let Some(asked) = asked.filter(|asked| Some(asked.as_secs()) != has) {
+            let asked = lifetime::show(asked);
+            say(format_args!("apptoken-agent: warning: the running agent was not started with {option} {asked}"));
+        }
+    };
+    lacks("-t", args.lifetime, status.max_lifetime);
+    lacks("--idle", args.idle, status.idle);
+    if args.audit_log.is_some() && !status.audited {
+        say(format_args!("apptoken-agent: warning: the running agent was not started with --audit-log"));
+    }
+    Some((socket, pid))
+}
+
+/// Becomes a command that has an agent for as long as it runs.
+fn accompany(args: &Args) -> Result<(), Failure> {
+    let mut arguments = vec!["--stay-with".into(), std::process::id().to_string().into()];
+    arguments.extend(args.for_staying());
+    let (mut child, socket) = daemon::start_staying(&arguments)?;
+    let (program, words) = args.command.split_first().expect("there is a command");
+    let mut command = Command::new(program);
+    command.args(words).env(env::AUTH_SOCK, &socket).env(env::AGENT_PID, child.id().to_string());
+    let error = command.exec();
+    end_child(&mut child);
+    let exit = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
+    Err(Failure::new(format!("cannot run `{}`: {error}", Path::new(program).display())).exit(exit))
 }
 
 /// Ends the agent that the environment names: over its socket it is known to be one, and ours.
@@ -148,6 +249,11 @@ fn end(args: &Args) -> Result<(), Failure> {
         std::thread::sleep(END_CHECK);
     }
     print_lines(&args.dialect().forget(pid, !args.quiet))
+}
+
+fn end_child(child: &mut std::process::Child) {
+    let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
+    let _ = child.wait();
 }
 
 fn print_lines(lines: &[u8]) -> Result<(), Failure> {

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Uid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
@@ -15,7 +17,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroize;
 
 use super::handler::Agent;
+use super::peer::Peer;
 use crate::frame::{FrameError, Scanner};
+use crate::output::say;
 use crate::protocol::{Answer, Code, Refusal, Request, write_response};
 
 /// The signals that the agent minds.
@@ -69,9 +73,9 @@ pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signa
 /// Starts to serve a connection if its peer is ours, making room if there are too many.
 fn admit(stream: UnixStream, agent: &Arc<Agent>, lobby: &Arc<Lobby>, connections: &mut JoinSet<()>, max: usize) {
     let us = Uid::effective().as_raw();
-    if !stream.peer_cred().is_ok_and(|peer| peer.uid() == us || peer.uid() == 0) {
+    let Some(peer) = stream.peer_cred().map(Peer::from).ok().filter(|peer| peer.uid == us || peer.uid == 0) else {
         return;
-    }
+    };
     if connections.len() >= max && !lobby.send_one_home() {
         let busy = Refusal::new(Code::Busy, "the agent has too many connections").hint("try again in a moment");
         // Whoever does not take it at once does not get it.
@@ -79,12 +83,13 @@ fn admit(stream: UnixStream, agent: &Arc<Agent>, lobby: &Arc<Lobby>, connections
         return;
     }
     let (agent, lobby) = (Arc::clone(agent), Arc::clone(lobby));
-    connections.spawn(async move { Connection::new(stream).converse(&agent, &lobby).await });
+    connections.spawn(async move { Connection::new(stream, peer).converse(&agent, &lobby).await });
 }
 
 /// One client: its stream, and what it has sent and was not answered yet.
 struct Connection {
     stream: UnixStream,
+    peer: Peer,
     inbox: Vec<u8>,
     scanner: Scanner,
 }
@@ -98,17 +103,19 @@ enum End {
 }
 
 impl Connection {
-    fn new(stream: UnixStream) -> Self {
-        Self { stream, inbox: Vec::new(), scanner: Scanner::default() }
+    fn new(stream: UnixStream, peer: Peer) -> Self {
+        Self { stream, peer, inbox: Vec::new(), scanner: Scanner::default() }
     }
 
     async fn converse(mut self, agent: &Arc<Agent>, lobby: &Lobby) {
         loop {
             match self.next_request(lobby).await {
                 Ok(request) => {
-                    let response = match request {
-                        Ok(request) => agent.handle(request).await,
-                        Err(refusal) => Err(refusal),
+                    let response = tokio::select! {
+                        biased;
+                        response = self.respond(agent, request) => response,
+                        // Nobody is left to answer: a question on the screen would only puzzle.
+                        () = self.peer_gone() => return,
                     };
                     if self.send(&response).await.is_err() {
                         return;
@@ -121,6 +128,31 @@ impl Connection {
                     return;
                 }
                 Err(End::Silent) => return,
+            }
+        }
+    }
+
+    async fn respond(&self, agent: &Arc<Agent>, request: Result<Request, Refusal>) -> Result<Answer, Refusal> {
+        let (action, began) = (request.as_ref().map_or("malformed", Request::action), Instant::now());
+        let response = match request {
+            Ok(request) => agent.handle(request, self.peer).await,
+            Err(refusal) => Err(refusal),
+        };
+        if agent.rules.debug {
+            let outcome = response.as_ref().map_or_else(|refusal| format!("{:?}", refusal.code), |_| "ok".to_owned());
+            let (uid, pid, took) = (self.peer.uid, self.peer.pid.unwrap_or(0), began.elapsed().as_millis());
+            say(format_args!("debug: {action} uid={uid} pid={pid} outcome={outcome} ms={took}"));
+        }
+        response
+    }
+
+    /// Returns when the client has closed the connection; one that has only finished writing still wants its answer.
+    async fn peer_gone(&self) {
+        loop {
+            tokio::time::sleep(GONE_CHECK).await;
+            let mut polled = [PollFd::new(self.stream.as_fd(), PollFlags::empty())];
+            if poll(&mut polled, PollTimeout::ZERO).is_ok_and(|ready| ready > 0) {
+                return;
             }
         }
     }
@@ -268,6 +300,8 @@ const MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// How long requests under way may take when the agent ends, and a refused client to hear why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How often to look whether a client that waits is still there.
+const GONE_CHECK: Duration = Duration::from_millis(200);
 /// How late a key may be forgotten.
 const EXPIRY_CHECK: Duration = Duration::from_secs(1);
 /// How long to wait when a connection cannot be accepted.

@@ -1,4 +1,4 @@
-//! What the agent holds, and what passing time takes from it.
+//! What the agent holds: keys and what was had with them, or, locked, only sealed bytes. Transitions take the time.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,18 +6,41 @@ use std::time::Duration;
 
 use super::clock::Now;
 use super::keyring::{HeldKey, Keyring};
+use super::lock::{LockKey, Salt, Sealed};
 use super::tokens::TokenCache;
 use crate::ids::{InstallationId, Owner, Repo};
 
-/// Everything that is secret or derived from secrets.
+/// Everything that is secret. Locked, there is nothing here that could be used: forgetting to check does not compile.
+pub enum State {
+    /// The keys can be used.
+    Unlocked(Held),
+    /// They cannot, until the passphrase comes.
+    Locked(Locked),
+}
+
+/// The keys, and what was had with them.
 #[derive(Default)]
-pub struct State {
+pub struct Held {
     /// The keys.
     pub keyring: Keyring,
     /// The tokens minted with them.
     pub tokens: TokenCache,
     /// Which installation a question leads to, so that it is asked once.
     pub places: HashMap<Place, Found>,
+}
+
+/// Keys that only a passphrase brings back.
+pub struct Locked {
+    salt: Salt,
+    /// Opens under the right key, also when there is nothing else that does.
+    proof: Sealed,
+    keys: Vec<SealedKey>,
+}
+
+struct SealedKey {
+    /// Known without the passphrase: a lifetime goes on while locked.
+    forget_at: Option<Duration>,
+    sealed: Sealed,
 }
 
 /// A question that has an installation as its answer.
@@ -51,31 +74,90 @@ pub struct Found {
     pub account: String,
 }
 
+/// The passphrase is not the one that locked.
+#[derive(Debug, PartialEq, Eq)]
+pub struct WrongPassphrase;
+
 impl State {
     /// Forgets what is over at `now`. Called before anything is looked up, so that nothing is used past its time.
     pub fn expire(&mut self, now: Now) {
-        for key in self.keyring.expire(now) {
-            self.forget_traces(&key);
+        match self {
+            Self::Unlocked(held) => {
+                for key in held.keyring.expire(now) {
+                    held.forget_traces(&key);
+                }
+            }
+            Self::Locked(locked) => locked.keys.retain(|key| key.forget_at.is_none_or(|at| at > now.boot)),
         }
     }
 
     /// How long until something is over.
     pub fn next_expiry(&self, now: Now) -> Option<Duration> {
-        self.keyring.next_expiry(now)
+        let next = match self {
+            Self::Unlocked(held) => held.keyring.next_expiry(),
+            Self::Locked(locked) => locked.keys.iter().filter_map(|key| key.forget_at).min(),
+        };
+        next.map(|at| at.saturating_sub(now.boot))
     }
 
+    /// Forgets every key and token, and stays locked if it is; returns the names of the keys, if they are known.
+    pub fn clear(&mut self) -> Vec<String> {
+        match self {
+            Self::Unlocked(held) => {
+                let names = held.keyring.iter().map(|key| key.name.clone()).collect();
+                *held = Held::default();
+                names
+            }
+            Self::Locked(locked) => {
+                locked.keys.clear();
+                Vec::new()
+            }
+        }
+    }
+
+    /// Whether it is locked, and with which salt.
+    pub fn salt(&self) -> Option<Salt> {
+        match self {
+            Self::Unlocked(_) => None,
+            Self::Locked(locked) => Some(locked.salt),
+        }
+    }
+
+    /// Seals every key under `key`, which was derived with `salt`, and drops tokens and plaintext. Does nothing when locked.
+    pub fn lock(&mut self, key: &LockKey, salt: Salt) {
+        let Self::Unlocked(held) = self else { return };
+        let seal = |held: &HeldKey| SealedKey { forget_at: held.forget_at, sealed: key.seal(&held.to_bytes()) };
+        let keys = held.keyring.iter().map(seal).collect();
+        *self = Self::Locked(Locked { salt, proof: key.seal(PROOF), keys });
+    }
+
+    /// Brings the keys back. Does nothing when unlocked.
+    pub fn unlock(&mut self, key: &LockKey) -> Result<(), WrongPassphrase> {
+        let Self::Locked(locked) = self else { return Ok(()) };
+        key.open(&locked.proof).ok_or(WrongPassphrase)?;
+        let mut keyring = Keyring::default();
+        for sealed in &locked.keys {
+            let bytes = key.open(&sealed.sealed).ok_or(WrongPassphrase)?;
+            let held = HeldKey::from_bytes(&bytes).expect("what was sealed is what was serialized");
+            keyring.add(held).expect("they were in one keyring before");
+        }
+        *self = Self::Unlocked(Held { keyring, ..Held::default() });
+        Ok(())
+    }
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Unlocked(Held::default())
+    }
+}
+
+impl Held {
     /// Forgets one key, by name or fingerprint, and all that was had with it.
     pub fn remove(&mut self, name_or_fingerprint: &str) -> Option<Arc<HeldKey>> {
         let key = self.keyring.remove(name_or_fingerprint)?;
         self.forget_traces(&key);
         Some(key)
-    }
-
-    /// Forgets everything; returns the names of the keys.
-    pub fn clear(&mut self) -> Vec<String> {
-        let names = self.keyring.iter().map(|key| key.name.clone()).collect();
-        *self = Self::default();
-        names
     }
 
     /// Remembers which installation a question leads to.
@@ -92,11 +174,79 @@ impl State {
         self.places.retain(|place, found| *place.key != *key || found.id != id);
     }
 
-    fn forget_traces(&mut self, key: &HeldKey) {
+    /// Forgets what was had with a key.
+    pub fn forget_traces(&mut self, key: &HeldKey) {
         self.tokens.forget_key(&key.fingerprint);
         self.places.retain(|place, _| *place.key != *key.fingerprint);
     }
 }
 
+/// What the proof of a lock says; any text would do.
+const PROOF: &[u8] = b"unlocked";
 /// Installation look-ups remembered at once.
 const MAX_PLACES: usize = 10_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::keyring::tests::key;
+
+    const NOW: Now = Now { unix: 0, boot: Duration::from_secs(100) };
+
+    fn later(seconds: u64) -> Now {
+        Now { boot: NOW.boot + Duration::from_secs(seconds), ..NOW }
+    }
+
+    fn lock_key(passphrase: &str) -> LockKey {
+        LockKey::derive(&passphrase.into(), &[7; 16])
+    }
+
+    fn names(state: &State) -> Option<Vec<&str>> {
+        match state {
+            State::Unlocked(held) => Some(held.keyring.iter().map(|key| key.name.as_str()).collect()),
+            State::Locked(_) => None,
+        }
+    }
+
+    fn with_two_keys() -> State {
+        let mut held = Held::default();
+        held.keyring.add(key("a", "SHA256:a", 1, "github.com")).expect("added");
+        let brief = HeldKey { forget_at: Some(later(5).boot), ..key("b", "SHA256:b", 2, "ghe.example") };
+        held.keyring.add(brief).expect("added");
+        State::Unlocked(held)
+    }
+
+    #[test]
+    fn a_lock_gives_back_what_it_took_and_only_to_its_passphrase() {
+        let mut state = with_two_keys();
+        state.lock(&lock_key("right"), [7; 16]);
+        assert_eq!(names(&state), None);
+        assert_eq!(state.unlock(&lock_key("wrong")), Err(WrongPassphrase));
+        assert_eq!(names(&state), None);
+        assert_eq!(state.unlock(&lock_key("right")), Ok(()));
+        assert_eq!(names(&state), Some(vec!["a", "b"]));
+        let State::Unlocked(held) = &state else { panic!("it is unlocked") };
+        assert_eq!(held.keyring.get("SHA256:b").map(|key| key.pkcs1.open().expose().to_vec()), Some(b"key".to_vec()));
+    }
+
+    #[test]
+    fn a_lifetime_goes_on_while_locked() {
+        let mut state = with_two_keys();
+        state.lock(&lock_key("right"), [7; 16]);
+        assert_eq!(state.next_expiry(NOW), Some(Duration::from_secs(5)));
+        state.expire(later(5));
+        assert_eq!(state.next_expiry(later(5)), None);
+        state.unlock(&lock_key("right")).expect("the right passphrase");
+        assert_eq!(names(&state), Some(vec!["a"]));
+    }
+
+    #[test]
+    fn clearing_while_locked_forgets_the_keys_and_keeps_the_lock() {
+        let mut state = with_two_keys();
+        state.lock(&lock_key("right"), [7; 16]);
+        state.clear();
+        assert_eq!(state.unlock(&lock_key("wrong")), Err(WrongPassphrase));
+        assert_eq!(state.unlock(&lock_key("right")), Ok(()));
+        assert_eq!(names(&state), Some(vec![]));
+    }
+}

@@ -85,6 +85,18 @@ pub(super) enum Command {
         all: bool,
     },
 
+    /// Lock the agent: encrypt every key under a passphrase
+    Lock {
+        #[command(flatten)]
+        from: PassphraseFrom,
+    },
+
+    /// Unlock the agent
+    Unlock {
+        #[command(flatten)]
+        from: PassphraseFrom,
+    },
+
     /// Print an installation token
     Token {
         #[command(flatten)]
@@ -128,6 +140,13 @@ pub(super) enum Command {
 }
 
 #[derive(Args)]
+pub(super) struct PassphraseFrom {
+    /// Read the passphrase from this open file descriptor, up to the end of the line
+    #[arg(long = "passphrase-fd", value_name = "N")]
+    pub(super) fd: Option<u32>,
+}
+
+#[derive(Args)]
 pub(super) struct Add {
     /// Private keys as GitHub gives them, PEM; - for standard input
     #[arg(value_name = "FILE", required = true)]
@@ -140,6 +159,10 @@ pub(super) struct Add {
     /// Forget the key after this long: 90, 45m, 1h30m, 2d, 1w
     #[arg(short = 't', value_name = "LIFE", value_parser = lifetime::parse)]
     pub(super) lifetime: Option<Duration>,
+
+    /// Have each use of the key confirmed
+    #[arg(short = 'c')]
+    pub(super) confirm: bool,
 
     /// What to call the key [default: the App's slug]
     #[arg(long)]

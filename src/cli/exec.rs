@@ -55,15 +55,16 @@ pub(super) fn run(scope: Scope, variables: &[String], command: &[OsString]) -> R
     Err(become_it(command).explain("check its name and PATH"))
 }
 
-/// Puts the token where programs look for one for its host. What stood there, perhaps stale, is replaced.
+/// Puts the token where programs look for one for its host. What else stood there goes: perhaps stale, and not the App's.
 fn give(command: &mut Command, answer: &Given) {
-    let names = if answer.host.is_github_kind() {
-        [env::GH_TOKEN, env::GITHUB_TOKEN]
-    } else {
-        [env::GH_ENTERPRISE_TOKEN, env::GITHUB_ENTERPRISE_TOKEN]
-    };
-    for name in names {
+    let github = [env::GH_TOKEN, env::GITHUB_TOKEN];
+    let enterprise = [env::GH_ENTERPRISE_TOKEN, env::GITHUB_ENTERPRISE_TOKEN];
+    let (ours, others) = if answer.host.is_github_kind() { (github, enterprise) } else { (enterprise, github) };
+    for name in ours {
         command.env(name, answer.token.expose());
+    }
+    for name in others {
+        command.env_remove(name);
     }
 }
 

@@ -23,7 +23,7 @@ use crate::secret::Secret;
 
 /// Loads each file into the agent.
 pub(super) fn add(args: &Add, host: Option<&Host>) -> Result<(), CliError> {
-    let mut agent = Agent::from_env()?;
+    let mut agent = Agent::find()?;
     let app_id = args.app_id.clone().map_or_else(|| args::variable::<AppId>(env::APP_ID), |id| Ok(Some(id)))?;
     let api_url = args.api_url.clone().map_or_else(|| args::variable(env::API_URL), |url| Ok(Some(url)))?;
     if args.files.iter().filter(|file| is_stdin(file)).count() > 1 {
@@ -42,6 +42,7 @@ pub(super) fn add(args: &Add, host: Option<&Host>) -> Result<(), CliError> {
             api_url: api_url.clone(),
             installation_id: args.installation_id,
             lifetime: args.lifetime.map(|life| life.as_secs()),
+            confirm: args.confirm,
             offline: args.offline,
             ..NewKey::new(key, app_id)
         };
@@ -54,7 +55,7 @@ pub(super) fn add(args: &Add, host: Option<&Host>) -> Result<(), CliError> {
 
 /// Lists the keys; an agent without any is told from one with some by the exit status, as by ssh-add.
 pub(super) fn list(as_json: bool) -> Result<(), CliError> {
-    let mut answer: Value = Agent::from_env()?.call(&Request::ListKeys)?;
+    let mut answer: Value = Agent::find()?.call(&Request::ListKeys)?;
     let empty = list_of(&answer, "keys").is_empty();
     if as_json {
         json::print(answer["keys"].take())?;
@@ -68,7 +69,7 @@ pub(super) fn list(as_json: bool) -> Result<(), CliError> {
 
 /// Removes keys by name, fingerprint or file; what cannot be removed is told, and the rest removed all the same.
 pub(super) fn remove(keys: &[String], all: bool) -> Result<(), CliError> {
-    let mut agent = Agent::from_env()?;
+    let mut agent = Agent::find()?;
     if all {
         agent.call::<Value>(&Request::RemoveAllKeys)?;
         say(format_args!("All identities removed."));

@@ -5,6 +5,7 @@ mod error;
 mod exec;
 mod json;
 mod keys;
+mod lock;
 mod prompt;
 mod status;
 mod token;
@@ -33,6 +34,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Add(add) => keys::add(&add, scope(cli.scope)?.host.as_ref()),
         Command::List { json } => keys::list(json),
         Command::Remove { keys, all } => keys::remove(&keys, all),
+        Command::Lock { from } => lock::lock(&from),
+        Command::Unlock { from } => lock::unlock(&from),
         Command::Token { scope: nearest, json } => token::token(scope(nearest.or(cli.scope))?, json),
         Command::Gh { args } => exec::gh(scope(cli.scope)?, &args).map(|never| match never {}),
         Command::Run { variables, command } => {

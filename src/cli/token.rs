@@ -14,7 +14,7 @@ use crate::secret::Secret;
 /// Prints a token and a newline, or JSON.
 pub(super) fn token(scope: Scope, as_json: bool) -> Result<(), CliError> {
     if as_json {
-        return json::print(Agent::from_env()?.call(&request(scope))?);
+        return json::print(Agent::find()?.call(&request(scope))?);
     }
     let answer = get(scope)?;
     let text = Zeroizing::new(format!("{}\n", answer.token.expose()));
@@ -32,7 +32,7 @@ pub(super) struct Given {
 
 /// Gets a token from the agent.
 pub(super) fn get(scope: Scope) -> Result<Given, CliError> {
-    Ok(Agent::from_env()?.call(&request(scope))?)
+    Ok(Agent::find()?.call(&request(scope))?)
 }
 
 fn request(scope: Scope) -> Request {

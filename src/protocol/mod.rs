@@ -5,9 +5,9 @@ mod request;
 mod response;
 
 pub use refusal::{Choice, Code, Refusal};
-pub use request::{KeyChoice, NewKey, RemoveKey, Request, TokenRequest};
+pub use request::{KeyChoice, NewKey, Passphrase, RemoveKey, Request, TokenRequest};
 pub use response::{
-    Added, Answer, Installation, Installations, KeyInfo, Keys, Pong, Removed, Status, TokenAnswer, TokenInfo,
+    Added, Answer, Done, Installation, Installations, KeyInfo, Keys, Pong, Removed, Status, TokenAnswer, TokenInfo,
 };
 pub use response::{read_response, write_response};
 

@@ -26,6 +26,10 @@ pub enum Request {
     RemoveKey(RemoveKey),
     /// Forget all keys.
     RemoveAllKeys,
+    /// Encrypt everything until the passphrase comes back.
+    Lock(Passphrase),
+    /// Here it is.
+    Unlock(Passphrase),
     /// What is loaded and cached?
     Status,
     /// Where is the App installed?
@@ -107,6 +111,16 @@ pub struct RemoveKey {
     pub key: Secret<str>,
 }
 
+/// What locks and unlocks.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Passphrase {
+    #[serde(default, rename = "action", skip_serializing)]
+    pub(crate) _action: IgnoredAny,
+    /// The passphrase; not empty.
+    pub passphrase: Secret<str>,
+}
+
 /// Which key's App is asked about.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -146,6 +160,13 @@ impl RemoveKey {
     }
 }
 
+impl Passphrase {
+    /// This one.
+    pub fn new(passphrase: Secret<str>) -> Self {
+        Self { _action: IgnoredAny, passphrase }
+    }
+}
+
 impl Request {
     /// Reads one message. Fields that the action does not have are refused: a misspelt `repositories` must not widen a token.
     pub fn parse(message: &[u8]) -> Result<Self, Refusal> {
@@ -171,6 +192,8 @@ impl Request {
             "listKeys" => bare().map(|_| Self::ListKeys)?,
             "removeKey" => Self::RemoveKey(fields(message)?),
             "removeAllKeys" => bare().map(|_| Self::RemoveAllKeys)?,
+            "lock" => Self::Lock(fields(message)?),
+            "unlock" => Self::Unlock(fields(message)?),
             "status" => bare().map(|_| Self::Status)?,
             "installations" => Self::Installations(fields(message)?),
             _ => {
@@ -189,6 +212,8 @@ impl Request {
             Self::ListKeys => "listKeys",
             Self::RemoveKey(_) => "removeKey",
             Self::RemoveAllKeys => "removeAllKeys",
+            Self::Lock(_) => "lock",
+            Self::Unlock(_) => "unlock",
             Self::Status => "status",
             Self::Installations(_) => "installations",
         }

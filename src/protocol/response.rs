@@ -23,6 +23,8 @@ pub enum Answer {
     Keys(Keys),
     /// To `removeKey` and `removeAllKeys`.
     Removed(Removed),
+    /// To `lock` and `unlock`.
+    Done(Done),
     /// To `status`.
     Status(Status),
     /// To `installations`.
@@ -136,8 +138,13 @@ pub struct Removed {
     pub removed: Vec<String>,
 }
 
+/// It is done, and there is no more to say.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Done {}
+
 /// What the agent holds; no secrets.
 #[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The agent's version.
     pub version: String,
@@ -149,6 +156,14 @@ pub struct Status {
     pub locked: bool,
     /// Seconds since it started.
     pub uptime: u64,
+    /// Seconds that keys get that are added without a lifetime, and the most that they may get.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_lifetime: Option<u64>,
+    /// Seconds without a request after which every key is forgotten.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idle: Option<u64>,
+    /// Whether it keeps an audit log.
+    pub audited: bool,
     /// The keys held.
     pub keys: Vec<KeyInfo>,
     /// The tokens cached.

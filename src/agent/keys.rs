@@ -1,0 +1,190 @@
+//! What is done with keys: judged, checked against GitHub, held, removed, told of.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::clock;
+use super::github::{App, GitHubError, may_talk_to};
+use super::handler::Agent;
+use super::key::AppKey;
+use super::keyring::{HeldKey, NotAdded, NotChosen};
+use super::refuse::{Asked, refuse};
+use super::shield::Shielded;
+use super::signing::Signing;
+use crate::ids::Host;
+use crate::lifetime::{self, MAX_LIFETIME};
+use crate::pem::KeyError;
+use crate::protocol::{Added, Choice, Code, NewKey, Refusal, Removed};
+
+impl Agent {
+    /// Chooses a key that is held.
+    pub(super) fn choose(&self, app: Option<&str>, host: Option<&Host>) -> Result<Arc<HeldKey>, Refusal> {
+        self.held(|held, _| held.keyring.choose(app, host).cloned().map_err(not_chosen))?
+    }
+
+    /// Whether a key is held, and can be used.
+    pub(super) fn still_held(&self, key: &HeldKey) -> Result<(), Refusal> {
+        let held = self.held(|held, _| held.keyring.get(&key.fingerprint).is_some())?;
+        if held { Ok(()) } else { Err(Refusal::new(Code::NoKey, "the key was removed meanwhile")) }
+    }
+
+    /// Holds a new key, once it is known to be good.
+    pub(super) async fn add(&self, new: NewKey) -> Result<Added, Refusal> {
+        let mut key = self.read(&new)?;
+        let (slug, warning) = self.check(&mut key, new.offline).await?;
+        let (key, now) = self.held(|held, now| {
+            let before = held.keyring.get(&key.fingerprint).cloned();
+            let wanted = slug.clone().unwrap_or_else(|| format!("app-{}", key.app_id));
+            key.name = new.name.clone().unwrap_or_else(|| held.keyring.free_name(&wanted, &key.fingerprint));
+            let lifetime = new.lifetime.map(Duration::from_secs).or(self.rules.max_lifetime);
+            // Adding a key again loosens nothing: a limit that it had stays unless a new one is given.
+            key.forget_at = lifetime.map(|span| now.boot + span).or(before.as_ref().and_then(|key| key.forget_at));
+            key.confirm |= before.as_ref().is_some_and(|key| key.confirm);
+            let key = held.keyring.add(key).map_err(|why| not_added(&why))?;
+            if let Some(before) = before {
+                held.forget_traces(&before);
+            }
+            Ok((key, now))
+        })??;
+        self.key_added.notify_one();
+        let left = key.time_left(now);
+        Ok(Added {
+            fingerprint: key.fingerprint.to_string(),
+            name: key.name.clone(),
+            app_id: key.app_id.clone(),
+            host: key.host.clone(),
+            slug,
+            lifetime: left.map(|left| left.as_secs()),
+            expires_at: left.map(|left| clock::rfc3339(now.unix.saturating_add_unsigned(left.as_secs()))),
+            confirm: key.confirm,
+            warning,
+        })
+    }
+
+    /// Forgets one key: by name, by fingerprint, or by itself.
+    pub(super) fn remove(&self, which: &str) -> Result<Removed, Refusal> {
+        let fingerprint = AppKey::from_wire(&which.into()).map(|key| key.fingerprint);
+        let which = fingerprint.as_deref().unwrap_or(which);
+        let key = self.held(|held, _| held.remove(which))?;
+        key.map(|key| Removed { removed: vec![key.name.clone()] }).ok_or_else(|| {
+            Refusal::new(Code::NoKey, "no key of that name or fingerprint is loaded").hint("see `apptoken list`")
+        })
+    }
+
+    /// Reads and judges a key that was sent, before anything is asked or changed.
+    fn read(&self, new: &NewKey) -> Result<HeldKey, Refusal> {
+        self.judge(new)?;
+        let key = AppKey::from_wire(&new.key).map_err(bad_key)?;
+        let host = new.host.clone().unwrap_or_else(Host::github);
+        let api_url = new.api_url.as_deref().map_or_else(|| host.api_url(), |url| url.trim_end_matches('/').to_owned());
+        if !may_talk_to(&api_url) {
+            return Err(Refusal::new(Code::BadRequest, "the API's address must be https, or http to this machine")
+                .hint("write it like https://api.github.com or http://127.0.0.1:8080"));
+        }
+        Ok(HeldKey {
+            name: String::new(),
+            fingerprint: key.fingerprint.into(),
+            bits: key.bits,
+            app_id: new.app_id.clone(),
+            app: None,
+            host,
+            api_url,
+            installation: new.installation_id,
+            forget_at: None,
+            confirm: new.confirm,
+            pkcs1: Arc::new(Shielded::new(key.pkcs1.expose())),
+        })
+    }
+
+    fn judge(&self, new: &NewKey) -> Result<(), Refusal> {
+        if new.name.as_deref().is_some_and(|name| !is_name(name)) {
+            return Err(Refusal::new(Code::BadRequest, "a key's name is letters, digits, `.`, `_` and `-`")
+                .hint("choose another name"));
+        }
+        let Some(asked) = new.lifetime.map(Duration::from_secs) else { return Ok(()) };
+        if asked.is_zero() || asked > MAX_LIFETIME {
+            return Err(
+                Refusal::new(Code::BadRequest, "a lifetime is one second to 68 years").hint("leave it out for none")
+            );
+        }
+        match self.rules.max_lifetime {
+            Some(most) if asked > most => {
+                Err(Refusal::new(Code::Denied, format!("this agent keeps no key longer than {}", lifetime::show(most)))
+                    .hint("ask for less with `-t`"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks that the key signs, and that GitHub knows it for its App; returns the App's slug, or why GitHub cannot say.
+    async fn check(&self, key: &mut HeldKey, offline: bool) -> Result<(Option<String>, Option<String>), Refusal> {
+        let app = Signing::of(key);
+        if offline {
+            return match app.jwt((self.clock)().unix).await {
+                Ok(_) => Ok((None, None)),
+                Err(_) => Err(bad_key(KeyError::Damaged)),
+            };
+        }
+        match self.github.app(&app).await {
+            Ok(names) => {
+                let slug = names.slug.clone();
+                key.app = Some(names);
+                Ok((slug, None))
+            }
+            // The key may be right all the same; it is the network that is not.
+            Err(error) if is_passing(&error) => {
+                let why = refuse(&error, key, Asked::App).error;
+                Ok((None, Some(format!("the key could not be checked: {why}"))))
+            }
+            Err(error) => Err(refuse(&error, key, Asked::App)),
+        }
+    }
+}
+
+/// Whether an error says nothing about the key: it may be gone at the next try.
+fn is_passing(error: &GitHubError) -> bool {
+    matches!(
+        error,
+        GitHubError::Timeout | GitHubError::Unreachable(_) | GitHubError::RateLimited(_) | GitHubError::Status(500..)
+    )
+}
+
+fn bad_key(why: KeyError) -> Refusal {
+    Refusal::new(Code::BadKey, format!("this is no key: {why}")).hint(why.hint())
+}
+
+fn not_chosen(why: NotChosen<'_>) -> Refusal {
+    match why {
+        NotChosen::Empty => Refusal::new(Code::NoKey, "the agent has no key").hint("add one: apptoken add KEY.pem"),
+        NotChosen::NoneFits => Refusal::new(Code::NoKey, "no key for that App or host is loaded")
+            .hint("see `apptoken list` for those that are, or add it: apptoken add KEY.pem"),
+        NotChosen::Several(keys) => Refusal::new(Code::ChooseKey, format!("{} keys fit", keys.len()))
+            .hint("choose one with `--app` or `--host`")
+            .choices(keys.into_iter().map(choice).collect()),
+    }
+}
+
+fn choice(key: &HeldKey) -> Choice {
+    Choice::key(key.name.clone(), key.fingerprint.to_string(), key.app_id.clone(), key.host.clone())
+}
+
+fn not_added(why: &NotAdded) -> Refusal {
+    match why {
+        NotAdded::NameTaken => {
+            Refusal::new(Code::BadRequest, "another key has that name").hint("choose another with `--name`")
+        }
+        NotAdded::Full => {
+            Refusal::new(Code::Denied, "the agent holds as many keys as it can").hint("remove one: apptoken remove KEY")
+        }
+    }
+}
+
+/// A name is printed, matched and typed on command lines.
+fn is_name(name: &str) -> bool {
+    (1..=MAX_NAME).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+        && !name.starts_with('-')
+}
+
+/// Longest name of a key, in bytes.
+const MAX_NAME: usize = 64;

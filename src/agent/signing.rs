@@ -1,0 +1,37 @@
+//! A held key at work: it signs for its App, on a thread of its own, and is in the clear only there.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::github::{App, GitHubError};
+use super::jwt;
+use super::keyring::HeldKey;
+use super::shield::Shielded;
+use crate::ids::AppId;
+use crate::secret::Secret;
+
+/// What signing needs of a key.
+pub struct Signing {
+    app_id: AppId,
+    api_url: String,
+    pkcs1: Arc<Shielded>,
+}
+
+impl Signing {
+    /// A key's App, ready to sign.
+    pub fn of(key: &HeldKey) -> Self {
+        Self { app_id: key.app_id.clone(), api_url: key.api_url.clone(), pkcs1: Arc::clone(&key.pkcs1) }
+    }
+}
+
+impl App for Signing {
+    fn api_url(&self) -> &str {
+        &self.api_url
+    }
+
+    fn jwt(&self, now: i64) -> Pin<Box<dyn Future<Output = Result<Secret<str>, GitHubError>> + Send + '_>> {
+        let (app_id, pkcs1) = (self.app_id.clone(), Arc::clone(&self.pkcs1));
+        let sign = move || jwt::sign(&app_id, &pkcs1.open(), now).map_err(|_| GitHubError::CannotSign);
+        Box::pin(async { tokio::task::spawn_blocking(sign).await.unwrap_or(Err(GitHubError::CannotSign)) })
+    }
+}

@@ -1,0 +1,44 @@
+//! `lock` and `unlock`: nothing leaves the agent without the passphrase.
+
+use serde_json::Value;
+
+use super::args::PassphraseFrom;
+use super::error::CliError;
+use super::prompt;
+use crate::client::Agent;
+use crate::output::say;
+use crate::protocol::{Passphrase, Request};
+use crate::secret::Secret;
+
+/// Locks the agent under a passphrase that is typed twice.
+pub(super) fn lock(from: &PassphraseFrom) -> Result<(), CliError> {
+    let mut agent = Agent::find()?;
+    let passphrase = match from.fd {
+        Some(fd) => prompt::read_fd(fd)?,
+        None => twice()?,
+    };
+    agent.call::<Value>(&Request::Lock(Passphrase::new(passphrase)))?;
+    say(format_args!("Agent locked."));
+    Ok(())
+}
+
+/// Unlocks it.
+pub(super) fn unlock(from: &PassphraseFrom) -> Result<(), CliError> {
+    let mut agent = Agent::find()?;
+    let passphrase = match from.fd {
+        Some(fd) => prompt::read_fd(fd)?,
+        None => prompt::passphrase("Enter lock passphrase: ")?,
+    };
+    agent.call::<Value>(&Request::Unlock(Passphrase::new(passphrase)))?;
+    say(format_args!("Agent unlocked."));
+    Ok(())
+}
+
+fn twice() -> Result<Secret<str>, CliError> {
+    let first = prompt::passphrase("Enter lock passphrase: ")?;
+    let again = prompt::passphrase("Again: ")?;
+    if first.expose() == again.expose() {
+        return Ok(first);
+    }
+    Err(CliError::new("the passphrases differ").hint("try again; nothing was locked"))
+}
