@@ -224,6 +224,8 @@ impl GitHub {
             let stays = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
             if stays && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
         });
+        // A connection that is kept keeps its buffers, and a token lies in them.
+        let builder = builder.pool_max_idle_per_host(0);
         let client = builder.redirect(same_host).connect_timeout(CONNECT_DEADLINE).build();
         slot.get_or_init(|| client.expect("a TLS client can be built from the system's settings"))
     }

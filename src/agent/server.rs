@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout};
 use zeroize::Zeroize;
 
 use super::handler::Agent;
@@ -168,15 +168,13 @@ impl Connection {
                 return Ok(request);
             }
             self.tidy();
-            if self.scanner.is_inside() {
-                let deadline = *deadline.get_or_insert_with(|| Instant::now() + MESSAGE_DEADLINE);
-                timeout_at(deadline, self.receive()).await.unwrap_or(Err(End::Silent))?;
-            } else {
-                let seat = lobby.sit();
-                tokio::select! {
-                    received = self.receive() => received?,
-                    () = seat.sent_home() => return Err(End::Silent),
-                }
+            let begun = self.scanner.is_inside();
+            let deadline = begun.then(|| *deadline.get_or_insert_with(|| Instant::now() + MESSAGE_DEADLINE));
+            let seat = lobby.sit(if begun { Patience::Speaking } else { Patience::Waiting });
+            tokio::select! {
+                received = self.receive() => received?,
+                () = seat.sent_home() => return Err(End::Silent),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if begun => return Err(End::Silent),
             }
         }
     }
@@ -192,6 +190,9 @@ impl Connection {
     /// Drops what was taken, and the room that only a large message needed.
     fn tidy(&mut self) {
         let gone = self.scanner.restart();
+        if gone == 0 {
+            return;
+        }
         let kept = self.inbox.len() - gone;
         self.inbox.copy_within(gone.., 0);
         // What moved to the front was left behind at the back.
@@ -223,7 +224,8 @@ impl Connection {
     }
 }
 
-/// Where connections wait that have nothing under way. When there is no more room, who has waited longest is sent home.
+/// Where connections are that the agent does nothing for. When there is no more room, one of them is sent home: first who has
+/// waited longest with nothing begun, then who has been longest at a message.
 #[derive(Default)]
 struct Lobby {
     waiting: Mutex<Waiting>,
@@ -233,29 +235,36 @@ struct Lobby {
 struct Waiting {
     closed: bool,
     next: u64,
-    seats: BTreeMap<u64, Arc<Notify>>,
+    seats: BTreeMap<(Patience, u64), Arc<Notify>>,
+}
+
+/// What a connection in the lobby is at; the first is sent home first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Patience {
+    Waiting,
+    Speaking,
 }
 
 struct Seat<'a> {
     lobby: &'a Lobby,
-    number: u64,
+    number: (Patience, u64),
     bell: Arc<Notify>,
 }
 
 impl Lobby {
-    fn sit(&self) -> Seat<'_> {
+    fn sit(&self, patience: Patience) -> Seat<'_> {
         let bell = Arc::new(Notify::new());
         let mut waiting = self.waiting();
         if waiting.closed {
             bell.notify_one();
         }
-        let number = waiting.next;
+        let number = (patience, waiting.next);
         waiting.next += 1;
         waiting.seats.insert(number, Arc::clone(&bell));
         Seat { lobby: self, number, bell }
     }
 
-    /// Sends home who has waited longest; false when nobody waits.
+    /// Sends one home; false when all have requests under way.
     fn send_one_home(&self) -> bool {
         let longest = self.waiting().seats.pop_first();
         longest.map(|(_, bell)| bell.notify_one()).is_some()
