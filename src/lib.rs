@@ -25,14 +25,18 @@
 //!
 //! The agent, behind the feature `agent`, is `agent`:
 //!
-//! - `agent` itself, `agent::args`, `agent::daemon`: the process: start, harden, bind, detach, end
-//! - `agent::server`: who may connect, where a message ends, how long it may take
-//! - `agent::handler`: what is done about each request: the one match
-//! - `agent::state` with `agent::keyring` and `agent::tokens`: what is held, and what time takes from it; synchronous, and
-//!   handed the time by `agent::clock`
+//! - `agent` itself with `agent::args`: the start, step by step, and the end
+//! - `agent::daemon`, `agent::socket`, `agent::record`: the process, where it listens, how later shells find it
+//! - `agent::server` with `agent::peer`: who may connect, where a message ends, how long it may take
+//! - `agent::handler`: what is done about each request: the one match, and the gate that a lock closes
+//! - `agent::state` with `agent::keyring`, `agent::tokens` and `agent::lock`: what is held, what time takes from it, what a
+//!   lock makes of it; synchronous, and handed the time by `agent::clock`
+//! - `agent::keys`: keys judged, checked, held, removed
 //! - `agent::mint` with `agent::flight`: from a question to a token, each step asked once however many ask
-//! - `agent::github`, `agent::jwt`, `agent::refuse`: GitHub's REST API, the proof of who asks, and its refusals in our words
-//! - `agent::key`, `agent::shield`: a key as it is judged, and as it waits encrypted
+//! - `agent::github`, `agent::reply`, `agent::refuse`: GitHub's REST API, its answers judged, its refusals in our words
+//! - `agent::key`, `agent::shield`, `agent::jwt`, `agent::signing`: a key as it is judged, as it waits encrypted, what it
+//!   signs, and the thread on which it does
+//! - `agent::confirm`, `agent::audit`: asking the user, and writing down who got what
 //!
 //! # The path of a request
 //!
@@ -44,8 +48,8 @@
 //! # What points where
 //!
 //! `use` lines point down these lists. [`cli`] and `agent` never name each other, but that `agent` ends an agent (`-k`) as a
-//! [`client`]. Inside the agent `github`, `jwt`, `keyring` and `tokens` hold no reference to who calls them; `state` owns
-//! what is held; only `handler` and `mint` see it all. A test reads the `use` lines.
+//! [`client`]. Inside the agent `github`, `jwt`, `keyring`, `lock` and `tokens` do not know each other; `state` owns what is
+//! held; only `handler`, `keys` and `mint`, which are one type in three files, see it all. A test reads the `use` lines.
 
 #![forbid(unsafe_code)]
 

@@ -26,7 +26,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // The agent's parts do not know each other …
     ("agent::args", &["env", "lifetime", "shell"]),
     ("agent::clock", &[]),
-    ("agent::daemon", &["env", "output", "paths"]),
+    ("agent::daemon", &["output"]),
+    ("agent::socket", &["env", "output"]),
+    ("agent::record", &["agent::args", "client", "lifetime", "output", "paths", "protocol"]),
     ("agent::flight", &[]),
     ("agent::key", &["pem", "secret"]),
     ("agent::lock", &["secret"]),
@@ -35,19 +37,23 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::jwt", &["ids", "secret"]),
     ("agent::tokens", &["agent::clock", "ids", "secret"]),
     ("agent::keyring", &["agent::clock", "agent::shield", "ids", "protocol", "secret"]),
-    ("agent::github", &["agent::clock", "ids", "protocol", "secret"]),
+    ("agent::reply", &["agent::clock"]),
+    ("agent::github", &["agent::clock", "agent::reply", "ids", "protocol", "secret"]),
     ("agent::audit", &["agent::clock", "agent::peer", "protocol"]),
     ("agent::confirm", &["agent::keyring", "agent::peer", "env"]),
     // … but to those that bring them together: what is held, what is refused, what is done about a request.
-    ("agent::signing", &["agent::github", "agent::jwt", "agent::keyring", "agent::shield", "ids", "secret"]),
+    (
+        "agent::signing",
+        &["agent::github", "agent::jwt", "agent::keyring", "agent::reply", "agent::shield", "ids", "secret"],
+    ),
     ("agent::state", &["agent::clock", "agent::keyring", "agent::lock", "agent::tokens", "ids"]),
-    ("agent::refuse", &["agent::github", "agent::keyring", "agent::state", "ids", "protocol"]),
+    ("agent::refuse", &["agent::keyring", "agent::reply", "agent::state", "ids", "protocol"]),
     ("agent::handler", ALL_BUT_THE_PROCESS),
     ("agent::keys", ALL_BUT_THE_PROCESS),
     ("agent::mint", ALL_BUT_THE_PROCESS),
     // The connections know what answers them and nothing that it uses.
     ("agent::server", &["agent::handler", "agent::peer", "frame", "output", "protocol", "secret"]),
-    ("agent", &["client", "env", "lifetime", "output", "paths", "protocol", "shell", "usage"]),
+    ("agent", &["client", "env", "output", "shell", "usage"]),
 ];
 
 const ALL_BUT_THE_PROCESS: &[&str] = &[
@@ -63,6 +69,7 @@ const ALL_BUT_THE_PROCESS: &[&str] = &[
     "agent::lock",
     "agent::peer",
     "agent::refuse",
+    "agent::reply",
     "agent::shield",
     "agent::signing",
     "agent::state",

@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
-use super::github::{App, GitHubError, may_talk_to};
+use super::github::{App, may_talk_to};
 use super::handler::Agent;
 use super::key::AppKey;
 use super::keyring::{HeldKey, NotAdded, NotChosen};
 use super::refuse::{Asked, refuse};
+use super::reply::GitHubError;
 use super::shield::Shielded;
 use super::signing::Signing;
 use crate::ids::Host;
@@ -30,6 +31,8 @@ impl Agent {
 
     /// Holds a new key, once it is known to be good.
     pub(super) async fn add(&self, new: NewKey) -> Result<Added, Refusal> {
+        // A locked agent has no business asking GitHub.
+        self.held(|_, _| ())?;
         let mut key = self.read(&new)?;
         let (slug, warning) = self.check(&mut key, new.offline).await?;
         let (key, now) = self.held(|held, now| {

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use super::github::GitHubError;
 use super::handler::Agent;
 use super::keyring::HeldKey;
 use super::peer::Peer;
 use super::refuse::{Asked, install_hint, refuse};
+use super::reply::GitHubError;
 use super::signing::Signing;
 use super::state::{Found, Place, Target};
 use super::tokens::{Lookup, Scope, Token, covers};

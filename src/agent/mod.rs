@@ -15,10 +15,13 @@ mod keys;
 pub mod lock;
 mod mint;
 pub mod peer;
+pub mod record;
 pub mod refuse;
+pub mod reply;
 pub mod server;
 pub mod shield;
 pub mod signing;
+pub mod socket;
 pub mod state;
 pub mod tokens;
 
@@ -35,12 +38,12 @@ use nix::unistd::Pid;
 use self::args::Args;
 use self::audit::Audit;
 use self::confirm::Confirm;
-use self::daemon::Socket;
 use self::handler::{Agent, Rules};
+use self::record::Record;
 use self::server::Signals;
+use self::socket::Socket;
 use crate::output::{print, say};
-use crate::protocol::{Request, Status};
-use crate::{client, env, lifetime, paths};
+use crate::{client, env};
 
 /// Runs `apptoken-agent`.
 pub fn main() -> ExitCode {
@@ -109,7 +112,7 @@ fn stay(args: &Args) -> Result<(), Failure> {
         daemon::end_with_parent(Pid::from_raw(parent))?;
     }
     let in_foreground = args.foreground || args.debug;
-    let handed_over = if in_foreground { daemon::inherited()? } else { None };
+    let handed_over = if in_foreground { socket::inherited()? } else { None };
     daemon::close_inherited(handed_over.is_some());
     let max_connections = daemon::make_room(MAX_CONNECTIONS);
     let agent = Agent::new(rules(args)?, clock::system);
@@ -159,60 +162,30 @@ fn rules(args: &Args) -> Result<Rules, Failure> {
 
 /// Starts an agent in the background, or finds the one that is there, and prints where it is.
 fn start(args: &Args) -> Result<(), Failure> {
-    let record = paths::make_record_directory().and_then(|directory| Ok((daemon::lock_start(&directory)?, directory)));
     let reuse = !args.new && args.socket.is_none();
     // Held until the end of this function: who starts at the same time then finds this agent.
-    let (_lock, directory) = match record {
-        Ok((lock, directory)) => (Some(lock), Some(directory)),
-        Err(error) => {
-            if reuse {
-                say(format_args!("apptoken-agent: warning: other shells will not find this agent: {error}"));
-            }
-            (None, None)
-        }
-    };
-    if reuse && let Some((socket, pid)) = live_on_record(args) {
+    let record = Record::lock();
+    if let (true, Err(error)) = (reuse, &record) {
+        say(format_args!("apptoken-agent: warning: other shells will not find this agent: {error}"));
+    }
+    if reuse && let Some((socket, pid)) = record.as_ref().ok().and_then(|record| record.living(args)) {
         return print_lines(&args.dialect().announce(&socket, pid, !args.quiet));
     }
-    if directory.is_some() {
-        daemon::clean_up_after_dead();
+    if record.is_ok() {
+        socket::clean_up_after_dead();
     }
     let mut arguments = vec!["--stay".into()];
     arguments.extend(args.for_staying());
     let (mut child, socket) = daemon::start_staying(&arguments)?;
-    let mut told = print_lines(&args.dialect().announce(&socket, child.id(), !args.quiet));
-    if told.is_ok()
-        && reuse
-        && let Some(directory) = &directory
-    {
-        told = daemon::record(directory, &socket)
-            .map_err(|error| Failure::new(format!("cannot record the agent: {error}")));
-    }
+    let told = print_lines(&args.dialect().announce(&socket, child.id(), !args.quiet)).and_then(|()| match record {
+        Ok(record) if reuse => record.write(&socket),
+        _ => Ok(()),
+    });
     if told.is_err() {
         // Nobody would ever find it.
-        end_child(&mut child);
+        daemon::end_child(&mut child);
     }
     told
-}
-
-/// The agent on record, if it lives; says which options of this command line it does not have.
-fn live_on_record(args: &Args) -> Option<(PathBuf, u32)> {
-    let socket = paths::recorded_socket()?;
-    let mut agent = client::Agent::connect(&socket).ok()?;
-    let pid = agent.pid().ok()?;
-    let status: Status = agent.call(&Request::Status).ok()?;
-    let lacks = |option: &str, asked: Option<Duration>, has: Option<u64>| {
-        if let Some(asked) = asked.filter(|asked| Some(asked.as_secs()) != has) {
-            let asked = lifetime::show(asked);
-            say(format_args!("apptoken-agent: warning: the running agent was not started with {option} {asked}"));
-        }
-    };
-    lacks("-t", args.lifetime, status.max_lifetime);
-    lacks("--idle", args.idle, status.idle);
-    if args.audit_log.is_some() && !status.audited {
-        say(format_args!("apptoken-agent: warning: the running agent was not started with --audit-log"));
-    }
-    Some((socket, pid))
 }
 
 /// Becomes a command that has an agent for as long as it runs.
@@ -224,7 +197,7 @@ fn accompany(args: &Args) -> Result<(), Failure> {
     let mut command = Command::new(program);
     command.args(words).env(env::AUTH_SOCK, &socket).env(env::AGENT_PID, child.id().to_string());
     let error = command.exec();
-    end_child(&mut child);
+    daemon::end_child(&mut child);
     let exit = if error.kind() == io::ErrorKind::NotFound { 127 } else { 126 };
     Err(Failure::new(format!("cannot run `{}`: {error}", Path::new(program).display())).exit(exit))
 }
@@ -249,11 +222,6 @@ fn end(args: &Args) -> Result<(), Failure> {
         std::thread::sleep(END_CHECK);
     }
     print_lines(&args.dialect().forget(pid, !args.quiet))
-}
-
-fn end_child(child: &mut std::process::Child) {
-    let _ = kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM);
-    let _ = child.wait();
 }
 
 fn print_lines(lines: &[u8]) -> Result<(), Failure> {

@@ -15,8 +15,8 @@
 //! | no connection | the network's own reason | `github_unavailable` |
 //! | nothing in time | it took too long | `timeout` |
 
-use super::github::{DEADLINE, GitHubError};
 use super::keyring::HeldKey;
+use super::reply::{DEADLINE, GitHubError};
 use super::state::Target;
 use crate::protocol::{Code, Refusal};
 

@@ -42,7 +42,7 @@ impl Signals {
     }
 }
 
-/// Serves until a signal ends it; then answers what is under way, for [`LAST_WORDS`] at most, and forgets everything.
+/// Serves until a signal ends it; then answers what is under way, for a second at most, and forgets everything.
 pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signals, max_connections: usize) {
     let lobby = Arc::new(Lobby::default());
     let mut connections = JoinSet::new();

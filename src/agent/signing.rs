@@ -3,9 +3,10 @@
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::github::{App, GitHubError};
+use super::github::App;
 use super::jwt;
 use super::keyring::HeldKey;
+use super::reply::GitHubError;
 use super::shield::Shielded;
 use crate::ids::AppId;
 use crate::secret::Secret;
