@@ -228,20 +228,18 @@ impl From<InstallationBody> for Installation {
     }
 }
 
-/// Whether an API's base may be used: https anywhere, http only where the packets cannot leave this machine.
-pub fn may_talk_to(api_url: &str) -> bool {
-    let Ok(url) = Url::parse(api_url) else {
-        return false;
+/// Reads an API's base: https anywhere, http only where the packets cannot leave this machine; without a slash at its end.
+pub fn api_base(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let loopback = match url.host()? {
+        url::Host::Domain(name) => name == "localhost",
+        url::Host::Ipv4(address) => address.is_loopback(),
+        url::Host::Ipv6(address) => address.is_loopback(),
     };
     let bare =
         url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
-    let loopback = match url.host() {
-        Some(url::Host::Domain(name)) => name == "localhost",
-        Some(url::Host::Ipv4(address)) => address.is_loopback(),
-        Some(url::Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    bare && (url.scheme() == "https" && url.has_host() || url.scheme() == "http" && loopback)
+    let allowed = bare && (url.scheme() == "https" || url.scheme() == "http" && loopback);
+    allowed.then(|| url.as_str().trim_end_matches('/').to_owned())
 }
 
 fn headers() -> HeaderMap {
@@ -274,27 +272,30 @@ mod tests {
 
     #[test]
     fn plain_http_never_leaves_this_machine() {
-        for good in [
-            "https://api.github.com",
-            "https://ghe.example:8443/api/v3",
-            "http://127.0.0.1:8080",
-            "http://[::1]:80",
-            "http://localhost",
+        for (good, base) in [
+            ("https://api.github.com", "https://api.github.com"),
+            ("https://GHE.example:8443/api/v3/", "https://ghe.example:8443/api/v3"),
+            ("http://127.0.0.1:8080", "http://127.0.0.1:8080"),
+            ("http://[::1]:8080/", "http://[::1]:8080"),
+            ("http://localhost", "http://localhost"),
+            ("https://api.github\n.com", "https://api.github.com"),
         ] {
-            assert!(may_talk_to(good), "{good}");
+            assert_eq!(api_base(good).as_deref(), Some(base), "{good}");
         }
         for bad in [
             "http://api.github.com",
             "http://127.0.0.1.evil.example",
+            "http://127.0.0.1@evil.example",
             "http://localhost.evil.example",
+            "http://api.github.localhost",
             "ftp://localhost",
             "https://user:pass@api.github.com",
             "https://",
             "api.github.com",
             "https://a?b",
-            "http://api.github.localhost",
+            "unix:/run/x",
         ] {
-            assert!(!may_talk_to(bad), "{bad}");
+            assert_eq!(api_base(bad), None, "{bad}");
         }
     }
 }

@@ -128,13 +128,18 @@ impl Agent {
     }
 
     /// Asks the user, if the key wants that. A yes is good for a key that is still there.
-    pub(super) async fn confirm(&self, key: &HeldKey, scope: &str, peer: Peer) -> Result<(), Refusal> {
+    pub(super) async fn confirm(
+        &self,
+        key: &HeldKey,
+        scope: impl FnOnce() -> String,
+        peer: Peer,
+    ) -> Result<(), Refusal> {
         if !key.confirm {
             return Ok(());
         }
         let no =
             |why: String| Refusal::new(Code::Denied, format!("the use of key {} was not confirmed: {why}", key.name));
-        match self.rules.confirm.ask(key, scope, peer).await {
+        match self.rules.confirm.ask(key, &scope(), peer).await {
             Verdict::Allowed => self.still_held(key),
             Verdict::Refused => Err(no("the user said no".to_owned())),
             Verdict::Unanswered => Err(no(format!("nobody answered in {}", lifetime::show(PATIENCE)))),
@@ -145,7 +150,7 @@ impl Agent {
 
     async fn where_installed(&self, choice: &KeyChoice, peer: Peer) -> Result<Installations, Refusal> {
         let key = self.choose(choice.app.as_deref(), choice.host.as_ref())?;
-        self.confirm(&key, "a list of its installations", peer).await?;
+        self.confirm(&key, || "a list of its installations".to_owned(), peer).await?;
         self.installations(&key).await.map(|installations| Installations { installations })
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
-use super::github::{App, may_talk_to};
+use super::github::{App, api_base};
 use super::handler::Agent;
 use super::key::AppKey;
 use super::keyring::{HeldKey, NotAdded, NotChosen};
@@ -79,11 +79,11 @@ impl Agent {
         self.judge(new)?;
         let key = AppKey::from_wire(&new.key).map_err(bad_key)?;
         let host = new.host.clone().unwrap_or_else(Host::github);
-        let api_url = new.api_url.as_deref().map_or_else(|| host.api_url(), |url| url.trim_end_matches('/').to_owned());
-        if !may_talk_to(&api_url) {
-            return Err(Refusal::new(Code::BadRequest, "the API's address must be https, or http to this machine")
-                .hint("write it like https://api.github.com or http://127.0.0.1:8080"));
-        }
+        let api_url = new.api_url.clone().unwrap_or_else(|| host.api_url());
+        let api_url = api_base(&api_url).ok_or_else(|| {
+            Refusal::new(Code::BadRequest, "the API's address must be https, or http to this machine")
+                .hint("write it like https://api.github.com or http://127.0.0.1:8080")
+        })?;
         Ok(HeldKey {
             name: String::new(),
             fingerprint: key.fingerprint.into(),

@@ -42,7 +42,7 @@ impl Agent {
     }
 
     async fn answer(self: &Arc<Self>, question: &Question, peer: Peer) -> Result<TokenAnswer, Refusal> {
-        self.confirm(&question.key, &question.scope(), peer).await?;
+        self.confirm(&question.key, || question.scope(), peer).await?;
         let known = self.held(|held, _| held.places.get(&question.place()).cloned())?;
         let token = match known {
             Some(found) => match self.token_of(question, &found).await {
