@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use crate::protocol::{Pong, Refusal, Request, read_response};
+use crate::protocol::Request;
 use crate::{env, paths};
 
 /// An open connection to an agent that runs under our own user, or root.
@@ -26,9 +26,22 @@ pub enum CallError {
     /// No agent can be reached; the text says why.
     NoAgent(String),
     /// The agent said no.
-    Refused(Refusal),
+    Refused(Refused),
     /// The connection broke, or what came is no answer.
     Broken(String),
+}
+
+/// What the agent said when it said no.
+#[derive(Debug, Default)]
+pub struct Refused {
+    /// What failed.
+    pub error: String,
+    /// The same for programs: [`crate::protocol::Code`] as it is on the wire; a newer agent may have others.
+    pub code: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// What there is to choose from, a line each.
+    pub choices: Vec<String>,
 }
 
 impl Agent {
@@ -66,7 +79,10 @@ impl Agent {
     }
 
     /// Sends one request and waits for its answer.
-    pub fn call<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, CallError> {
+    ///
+    /// The answer is handed on as JSON: what is merely shown needs no types on this side, and each would cost the client
+    /// some kilobytes.
+    pub fn call(&mut self, request: &Request) -> Result<Value, CallError> {
         let mut message = Zeroizing::new(Vec::with_capacity(MESSAGE_ROOM));
         serde_json::to_writer(&mut *message, request)
             .expect("requests have only string keys, and a Vec takes all that is written");
@@ -79,22 +95,24 @@ impl Agent {
             }
             line => line,
         }?;
-        match read_response(&line) {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(refusal)) => Err(CallError::Refused(refusal)),
+        let answer: Value = serde_json::from_slice(&line).unwrap_or_default();
+        match answer["ok"].as_bool() {
+            Some(true) => Ok(answer),
+            Some(false) => Err(CallError::Refused(Refused::read(&answer))),
             None => Err(CallError::Broken("what answers there does not speak like this version's agent".to_owned())),
         }
     }
 
     /// The agent's process: as it says, and as the kernel says of who listens.
     pub fn pid(&mut self) -> Result<u32, CallError> {
-        let pong: Pong = self.call(&Request::Ping)?;
+        let pong = self.call(&Request::Ping)?;
+        let pid = pong["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
         let peer =
             getsockopt(&self.stream, PeerCredentials).map_err(|error| CallError::Broken(error.desc().to_owned()))?;
-        if peer.pid() != pong.pid.cast_signed() {
+        if peer.pid() != pid.cast_signed() {
             return Err(CallError::Broken("it was started by a service manager, which must also end it".to_owned()));
         }
-        Ok(pong.pid)
+        Ok(pid)
     }
 
     /// Waits until the agent closes the connection, as it does when it ends.
@@ -128,6 +146,26 @@ impl Agent {
     }
 }
 
+impl Refused {
+    fn read(answer: &Value) -> Self {
+        let text = |name: &str| answer[name].as_str().map(str::to_owned);
+        let line = |choice: &Value| {
+            let words = CHOICE_WORDS.iter().filter_map(|name| match &choice[*name] {
+                Value::String(word) => Some(word.clone()),
+                Value::Number(word) => Some(word.to_string()),
+                _ => None,
+            });
+            words.collect::<Vec<_>>().join("  ")
+        };
+        Self {
+            error: text("error").unwrap_or_else(|| "the agent refused".to_owned()),
+            code: text("code").unwrap_or_default(),
+            hint: text("hint"),
+            choices: answer["choices"].as_array().into_iter().flatten().map(line).collect(),
+        }
+    }
+}
+
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -155,5 +193,7 @@ const ANSWER_DEADLINE: Duration = Duration::from_mins(2);
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Largest answer read, in bytes: ten thousand installations fit.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// What is shown of a choice, in this order.
+const CHOICE_WORDS: [&str; 6] = ["name", "fingerprint", "appId", "host", "installationId", "account"];
 /// Room set aside for a message: a 4096-bit key in base64 fits, so that the buffer does not grow by copying it.
 const MESSAGE_ROOM: usize = 4096;

@@ -13,7 +13,7 @@ use crate::client::Agent;
 use crate::lifetime;
 use crate::output::say;
 use crate::paths::{RECORD, START_LOCK, make_record_directory, recorded_socket};
-use crate::protocol::{Request, Status};
+use crate::protocol::Request;
 
 /// The record, while nobody else can start an agent or clean up after one.
 pub struct Record {
@@ -43,10 +43,10 @@ impl Record {
         let socket = recorded_socket()?;
         let mut agent = Agent::connect(&socket).ok()?;
         let pid = agent.pid().ok()?;
-        let status: Status = agent.call(&Request::Status).ok()?;
-        lacks("-t", args.lifetime, status.max_lifetime);
-        lacks("--idle", args.idle, status.idle);
-        if args.audit_log.is_some() && !status.audited {
+        let status = agent.call(&Request::Status).ok()?;
+        lacks("-t", args.lifetime, status["maxLifetime"].as_u64());
+        lacks("--idle", args.idle, status["idle"].as_u64());
+        if args.audit_log.is_some() && status["audited"] != true {
             say(format_args!("apptoken-agent: warning: the running agent was not started with --audit-log"));
         }
         Some((socket, pid))

@@ -1,18 +1,13 @@
 //! The command line of `apptoken`; the doc comments are its help.
 #![expect(clippy::doc_markdown, reason = "what is printed as help has no backticks")]
 
-use std::env::VarError;
+//!
+//! Values come out of it as text; `scope.rs` and the verbs make identifiers of them, in one way for the command line and the
+//! environment.
+
 use std::ffi::OsString;
-use std::path::PathBuf;
-use std::str::FromStr;
-use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-
-use super::error::{CliError, Exit};
-use crate::env;
-use crate::ids::{AppId, Host, InstallationId, Owner, Permissions, Repo};
-use crate::lifetime;
 
 /// Use GitHub as an App: the agent holds the key, commands get short-lived tokens
 #[derive(Parser)]
@@ -25,7 +20,7 @@ use crate::lifetime;
 )]
 pub(super) struct Cli {
     #[command(flatten)]
-    pub(super) scope: Scope,
+    pub(super) scope: ScopeArgs,
     #[command(subcommand)]
     pub(super) command: Command,
 }
@@ -33,34 +28,34 @@ pub(super) struct Cli {
 /// Which token. Each option has an environment variable for its default.
 #[derive(Args, Default)]
 #[command(next_help_heading = "Which token")]
-pub(super) struct Scope {
+pub(super) struct ScopeArgs {
     /// The key: its name, fingerprint, App ID, client ID or slug [env: APPTOKEN_APP]
     #[arg(long, value_name = "KEY")]
     pub(super) app: Option<String>,
 
     /// The host [env: APPTOKEN_HOST]
     #[arg(long)]
-    pub(super) host: Option<Host>,
+    pub(super) host: Option<String>,
 
     /// The account whose installation to use [env: APPTOKEN_OWNER]
     #[arg(long)]
-    pub(super) owner: Option<Owner>,
+    pub(super) owner: Option<String>,
 
     /// The repository to use, and narrow the token to [env: APPTOKEN_REPO]
     #[arg(long, value_name = "OWNER/NAME")]
-    pub(super) repo: Option<Repo>,
+    pub(super) repo: Option<String>,
 
     /// The installation to use [env: APPTOKEN_INSTALLATION_ID]
     #[arg(long, value_name = "ID")]
-    pub(super) installation_id: Option<InstallationId>,
+    pub(super) installation_id: Option<String>,
 
     /// Narrow the token, such as contents=read,issues=write [env: APPTOKEN_PERMISSIONS]
     #[arg(long, value_name = "LIST")]
-    pub(super) permissions: Option<Permissions>,
+    pub(super) permissions: Option<String>,
 
     /// How long the token must live at least, such as 30m [env: APPTOKEN_MIN_TTL]
-    #[arg(long, value_name = "LIFE", value_parser = lifetime::parse)]
-    pub(super) min_ttl: Option<Duration>,
+    #[arg(long, value_name = "LIFE")]
+    pub(super) min_ttl: Option<String>,
 }
 
 #[derive(Subcommand)]
@@ -100,7 +95,7 @@ pub(super) enum Command {
     /// Print an installation token
     Token {
         #[command(flatten)]
-        scope: Scope,
+        scope: ScopeArgs,
         /// Print JSON: the token and what it is good for
         #[arg(long)]
         json: bool,
@@ -143,22 +138,22 @@ pub(super) enum Command {
 pub(super) struct PassphraseFrom {
     /// Read the passphrase from this open file descriptor, up to the end of the line
     #[arg(long = "passphrase-fd", value_name = "N")]
-    pub(super) fd: Option<u32>,
+    pub(super) fd: Option<String>,
 }
 
 #[derive(Args)]
 pub(super) struct Add {
     /// Private keys as GitHub gives them, PEM; - for standard input
     #[arg(value_name = "FILE", required = true)]
-    pub(super) files: Vec<PathBuf>,
+    pub(super) files: Vec<OsString>,
 
     /// The App's number, or its client ID [env: APPTOKEN_APP_ID]
     #[arg(long, value_name = "ID")]
-    pub(super) app_id: Option<AppId>,
+    pub(super) app_id: Option<String>,
 
     /// Forget the key after this long: 90, 45m, 1h30m, 2d, 1w
-    #[arg(short = 't', value_name = "LIFE", value_parser = lifetime::parse)]
-    pub(super) lifetime: Option<Duration>,
+    #[arg(short = 't', value_name = "LIFE")]
+    pub(super) lifetime: Option<String>,
 
     /// Have each use of the key confirmed
     #[arg(short = 'c')]
@@ -170,7 +165,7 @@ pub(super) struct Add {
 
     /// The host the App lives on [default: github.com]
     #[arg(long)]
-    pub(super) host: Option<Host>,
+    pub(super) host: Option<String>,
 
     /// The REST API's base [default: the host's usual one; env: APPTOKEN_API_URL]
     #[arg(long, value_name = "URL")]
@@ -178,68 +173,9 @@ pub(super) struct Add {
 
     /// The installation to use when nothing else chooses one
     #[arg(long, value_name = "ID")]
-    pub(super) installation_id: Option<InstallationId>,
+    pub(super) installation_id: Option<String>,
 
     /// Do not check key and App against GitHub
     #[arg(long)]
     pub(super) offline: bool,
-}
-
-impl Scope {
-    /// What the environment says.
-    pub(super) fn from_env() -> Result<Self, CliError> {
-        Ok(Self {
-            app: variable(env::APP)?,
-            host: variable(env::HOST)?,
-            owner: variable(env::OWNER)?,
-            repo: variable(env::REPO)?,
-            installation_id: variable(env::INSTALLATION_ID)?,
-            permissions: variable(env::PERMISSIONS)?,
-            min_ttl: text(env::MIN_TTL)?
-                .map(|life| lifetime::parse(&life))
-                .transpose()
-                .map_err(|why| malformed(env::MIN_TTL, why))?,
-        })
-    }
-
-    /// These, and `other` where these say nothing. One choice of an installation overrules all of the other's: the default
-    /// owner of the environment must not stand against a repository on the command line.
-    #[must_use]
-    pub(super) fn or(self, other: Self) -> Self {
-        let chosen = self.owner.is_some() || self.repo.is_some() || self.installation_id.is_some();
-        let (owner, repo, installation_id) = if chosen {
-            (self.owner, self.repo, self.installation_id)
-        } else {
-            (other.owner, other.repo, other.installation_id)
-        };
-        Self {
-            app: self.app.or(other.app),
-            host: self.host.or(other.host),
-            owner,
-            repo,
-            installation_id,
-            permissions: self.permissions.or(other.permissions),
-            min_ttl: self.min_ttl.or(other.min_ttl),
-        }
-    }
-}
-
-/// The value of an environment variable; one that is empty counts as unset.
-pub(super) fn variable<T: FromStr<Err: std::fmt::Display>>(name: &'static str) -> Result<Option<T>, CliError> {
-    text(name)?.map(|text| text.parse()).transpose().map_err(|why| malformed(name, why))
-}
-
-fn text(name: &'static str) -> Result<Option<String>, CliError> {
-    match std::env::var(name) {
-        Ok(text) if text.is_empty() => Ok(None),
-        Ok(text) => Ok(Some(text)),
-        Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => Err(malformed(name, "it is not UTF-8")),
-    }
-}
-
-fn malformed(name: &str, why: impl std::fmt::Display) -> CliError {
-    CliError::new(format!("{name} in the environment is not usable: {why}"))
-        .hint(format!("correct it, or unset {name}"))
-        .exit(Exit::Usage)
 }

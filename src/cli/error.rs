@@ -3,9 +3,8 @@
 use std::fmt;
 use std::process::ExitCode;
 
-use crate::client::CallError;
+use crate::client::{CallError, Refused};
 use crate::output::say;
-use crate::protocol::{Choice, Refusal};
 use crate::usage::EX_USAGE;
 
 /// A command's failure, ready to be told.
@@ -13,7 +12,7 @@ use crate::usage::EX_USAGE;
 pub(super) struct CliError {
     what: Option<String>,
     hint: Option<String>,
-    choices: Vec<Choice>,
+    choices: Vec<String>,
     exit: Exit,
 }
 
@@ -95,8 +94,8 @@ impl From<CallError> for CliError {
     }
 }
 
-impl From<Refusal> for CliError {
-    fn from(refusal: Refusal) -> Self {
+impl From<Refused> for CliError {
+    fn from(refusal: Refused) -> Self {
         Self { what: Some(refusal.error), hint: refusal.hint, choices: refusal.choices, exit: Exit::Refused }
     }
 }

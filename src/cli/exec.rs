@@ -8,8 +8,8 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-use super::args::{self, Scope};
 use super::error::{CliError, Exit};
+use super::scope::{Scope, parse, variable};
 use super::token::{self, Given};
 use crate::env;
 use crate::ids::Host;
@@ -17,10 +17,10 @@ use crate::ids::Host;
 /// Becomes gh.
 pub(super) fn gh(mut scope: Scope, args: &[OsString]) -> Result<Infallible, CliError> {
     if scope.host.is_none() {
-        scope.host = args::variable(env::GH_HOST)?;
+        scope.host = variable(env::GH_HOST)?.map(parse).transpose()?;
     }
-    let words = match args::variable::<String>(env::GH)? {
-        Some(command) => shell_words::split(&command).map_err(|_| {
+    let words = match variable(env::GH)? {
+        Some((_, command)) => shell_words::split(&command).map_err(|_| {
             CliError::new(format!("{} has a quote without an end", env::GH))
                 .hint("write it as for a shell")
                 .exit(Exit::Usage)

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use zeroize::Zeroizing;
 
 use super::error::CliError;
@@ -42,8 +42,11 @@ pub(super) fn span(object: &Value, name: &str) -> Option<String> {
 fn snake_case(value: Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let named = fields.into_iter().map(|(name, value)| (to_snake_case(&name), snake_case(value)));
-            Value::Object(named.collect())
+            let mut named = Map::new();
+            for (name, value) in fields {
+                named.insert(to_snake_case(&name), snake_case(value));
+            }
+            Value::Object(named)
         }
         Value::Array(list) => Value::Array(list.into_iter().map(snake_case).collect()),
         value => value,

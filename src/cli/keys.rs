@@ -1,5 +1,6 @@
 //! `add`, `list` and `remove`: the keys in the agent.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
@@ -8,27 +9,32 @@ use std::path::Path;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::args::{self, Add};
+use super::args::Add;
 use super::error::{CliError, Exit};
 use super::json::{self, list as list_of, span, word};
 use super::prompt;
+use super::scope::{either, parse, parse_lifetime};
 use crate::client::{Agent, CallError};
 use crate::env;
 use crate::ids::{AppId, Host};
 
 use crate::output::say;
 use crate::pem::{self, MAX_KEY};
-use crate::protocol::{Code, NewKey, RemoveKey, Request};
+use crate::protocol::{NewKey, RemoveKey, Request};
 use crate::secret::Secret;
 
 /// Loads each file into the agent.
-pub(super) fn add(args: &Add, host: Option<&Host>) -> Result<(), CliError> {
-    let mut agent = Agent::find()?;
-    let app_id = args.app_id.clone().map_or_else(|| args::variable::<AppId>(env::APP_ID), |id| Ok(Some(id)))?;
-    let api_url = args.api_url.clone().map_or_else(|| args::variable(env::API_URL), |url| Ok(Some(url)))?;
+pub(super) fn add(args: Add, outer_host: Option<String>) -> Result<(), CliError> {
+    let named = |flag: &'static str, option: Option<String>| option.map(|text| (flag, text));
+    let app_id: Option<AppId> = either(args.app_id, "--app-id", env::APP_ID)?.map(parse).transpose()?;
+    let host: Option<Host> = either(args.host.or(outer_host), "--host", env::HOST)?.map(parse).transpose()?;
+    let api_url = either(args.api_url, "--api-url", env::API_URL)?.map(|(_, url)| url);
+    let installation_id = named("--installation-id", args.installation_id).map(parse).transpose()?;
+    let lifetime = named("-t", args.lifetime).map(parse_lifetime).transpose()?;
     if args.files.iter().filter(|file| is_stdin(file)).count() > 1 {
         return Err(CliError::new("standard input was given twice").exit(Exit::Usage));
     }
+    let mut agent = Agent::find()?;
     for file in &args.files {
         let shown = if is_stdin(file) { "standard input".into() } else { file.display().to_string() };
         let key = read_key(file).map_err(|error| error.about(&shown))?;
@@ -38,15 +44,15 @@ pub(super) fn add(args: &Add, host: Option<&Host>) -> Result<(), CliError> {
         };
         let request = NewKey {
             name: args.name.clone(),
-            host: args.host.as_ref().or(host).cloned(),
+            host: host.clone(),
             api_url: api_url.clone(),
-            installation_id: args.installation_id,
-            lifetime: args.lifetime.map(|life| life.as_secs()),
+            installation_id,
+            lifetime: lifetime.map(|life| life.as_secs()),
             confirm: args.confirm,
             offline: args.offline,
             ..NewKey::new(key, app_id)
         };
-        let added: Value =
+        let added =
             agent.call(&Request::AddKey(Box::new(request))).map_err(|error| CliError::from(error).about(&shown))?;
         confirm(&added);
     }
@@ -55,7 +61,7 @@ pub(super) fn add(args: &Add, host: Option<&Host>) -> Result<(), CliError> {
 
 /// Lists the keys; an agent without any is told from one with some by the exit status, as by ssh-add.
 pub(super) fn list(as_json: bool) -> Result<(), CliError> {
-    let mut answer: Value = Agent::find()?.call(&Request::ListKeys)?;
+    let mut answer = Agent::find()?.call(&Request::ListKeys)?;
     let empty = list_of(&answer, "keys").is_empty();
     if as_json {
         json::print(answer["keys"].take())?;
@@ -71,7 +77,7 @@ pub(super) fn list(as_json: bool) -> Result<(), CliError> {
 pub(super) fn remove(keys: &[String], all: bool) -> Result<(), CliError> {
     let mut agent = Agent::find()?;
     if all {
-        agent.call::<Value>(&Request::RemoveAllKeys)?;
+        agent.call(&Request::RemoveAllKeys)?;
         say(format_args!("All identities removed."));
         return Ok(());
     }
@@ -90,18 +96,18 @@ pub(super) fn remove(keys: &[String], all: bool) -> Result<(), CliError> {
 }
 
 fn remove_one(agent: &mut Agent, key: &str) -> Result<String, CliError> {
-    let mut remove = |which: Secret<str>| agent.call::<Value>(&Request::RemoveKey(RemoveKey::new(which)));
+    let mut remove = |which: Secret<str>| agent.call(&Request::RemoveKey(RemoveKey::new(which)));
     let removed = match remove(key.into()) {
         // Not a name or fingerprint: then it may be a file.
-        Err(CallError::Refused(refusal)) if refusal.code == Code::NoKey && Path::new(key).is_file() => {
-            remove(read_key(Path::new(key))?)
+        Err(CallError::Refused(refusal)) if refusal.code == "no_key" && Path::new(key).is_file() => {
+            remove(read_key(OsStr::new(key))?)
         }
         answer => answer,
     }?;
     Ok(removed["removed"][0].as_str().unwrap_or(key).to_owned())
 }
 
-fn read_key(file: &Path) -> Result<Secret<str>, CliError> {
+fn read_key(file: &OsStr) -> Result<Secret<str>, CliError> {
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY + 1));
     let read = if is_stdin(file) {
         if io::stdin().is_terminal() {
@@ -118,7 +124,7 @@ fn read_key(file: &Path) -> Result<Secret<str>, CliError> {
     pem::read(&text).map_err(|why| CliError::new(format!("this is no App's key: {why}")).hint(why.hint()))
 }
 
-fn warn_if_exposed(file: &Path, opened: &File) -> io::Result<()> {
+fn warn_if_exposed(file: &OsStr, opened: &File) -> io::Result<()> {
     const OTHERS: u32 = 0o077;
     let there = opened.metadata()?;
     if there.is_file() && there.mode() & OTHERS != 0 {
@@ -163,8 +169,8 @@ fn line(key: &Value) -> String {
     format!("{bits} {fingerprint} {name} (App {} on {}{left}{confirm})\n", word(key, "appId"), word(key, "host"))
 }
 
-fn is_stdin(file: &Path) -> bool {
-    file.as_os_str() == "-"
+fn is_stdin(file: &OsStr) -> bool {
+    file == "-"
 }
 
 fn reason(error: &io::Error) -> String {

@@ -1,7 +1,5 @@
 //! `lock` and `unlock`: nothing leaves the agent without the passphrase.
 
-use serde_json::Value;
-
 use super::args::PassphraseFrom;
 use super::error::CliError;
 use super::prompt;
@@ -13,11 +11,11 @@ use crate::secret::Secret;
 /// Locks the agent under a passphrase that is typed twice.
 pub(super) fn lock(from: &PassphraseFrom) -> Result<(), CliError> {
     let mut agent = Agent::find()?;
-    let passphrase = match from.fd {
+    let passphrase = match &from.fd {
         Some(fd) => prompt::read_fd(fd)?,
         None => twice()?,
     };
-    agent.call::<Value>(&Request::Lock(Passphrase::new(passphrase)))?;
+    agent.call(&Request::Lock(Passphrase::new(passphrase)))?;
     say(format_args!("Agent locked."));
     Ok(())
 }
@@ -25,11 +23,11 @@ pub(super) fn lock(from: &PassphraseFrom) -> Result<(), CliError> {
 /// Unlocks it.
 pub(super) fn unlock(from: &PassphraseFrom) -> Result<(), CliError> {
     let mut agent = Agent::find()?;
-    let passphrase = match from.fd {
+    let passphrase = match &from.fd {
         Some(fd) => prompt::read_fd(fd)?,
         None => prompt::passphrase("Enter lock passphrase: ")?,
     };
-    agent.call::<Value>(&Request::Unlock(Passphrase::new(passphrase)))?;
+    agent.call(&Request::Unlock(Passphrase::new(passphrase)))?;
     say(format_args!("Agent unlocked."));
     Ok(())
 }

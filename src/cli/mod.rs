@@ -7,6 +7,7 @@ mod json;
 mod keys;
 mod lock;
 mod prompt;
+mod scope;
 mod status;
 mod token;
 
@@ -15,8 +16,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::args::{Cli, Command, Scope};
+use self::args::{Cli, Command};
 use self::error::CliError;
+use self::scope::Scope;
 use crate::output::print;
 use crate::usage;
 
@@ -29,19 +31,18 @@ pub fn main() -> ExitCode {
 }
 
 fn run(cli: Cli) -> Result<(), CliError> {
-    let scope = |nearer: Scope| Ok::<_, CliError>(nearer.or(Scope::from_env()?));
     match cli.command {
-        Command::Add(add) => keys::add(&add, scope(cli.scope)?.host.as_ref()),
+        Command::Add(add) => keys::add(add, cli.scope.host),
         Command::List { json } => keys::list(json),
         Command::Remove { keys, all } => keys::remove(&keys, all),
         Command::Lock { from } => lock::lock(&from),
         Command::Unlock { from } => lock::unlock(&from),
-        Command::Token { scope: nearest, json } => token::token(scope(nearest.or(cli.scope))?, json),
-        Command::Gh { args } => exec::gh(scope(cli.scope)?, &args).map(|never| match never {}),
+        Command::Token { scope: nearest, json } => token::token(Scope::read(nearest.or(cli.scope))?, json),
+        Command::Gh { args } => exec::gh(Scope::read(cli.scope)?, &args).map(|never| match never {}),
         Command::Run { variables, command } => {
-            exec::run(scope(cli.scope)?, &variables, &command).map(|never| match never {})
+            exec::run(Scope::read(cli.scope)?, &variables, &command).map(|never| match never {})
         }
-        Command::Installations { json } => status::installations(scope(cli.scope)?, json),
+        Command::Installations { json } => status::installations(Scope::read(cli.scope)?, json),
         Command::Status { json } => status::status(json),
     }
 }

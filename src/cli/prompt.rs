@@ -7,7 +7,8 @@ use std::process::{Command, Stdio};
 use nix::sys::signal::{SigSet, Signal};
 use zeroize::Zeroizing;
 
-use super::error::{CliError, Exit};
+use super::error::CliError;
+use super::scope::wrong;
 use crate::env;
 use crate::secret::Secret;
 
@@ -38,10 +39,12 @@ pub(super) fn passphrase(question: &str) -> Result<Secret<str>, CliError> {
 }
 
 /// Reads a passphrase from an open file descriptor, up to the end of the line.
-pub(super) fn read_fd(fd: u32) -> Result<Secret<str>, CliError> {
-    let wrong = |why: io::Error| CliError::new(format!("file descriptor {fd} cannot be read: {why}")).exit(Exit::Usage);
-    let file = File::open(format!("/dev/fd/{fd}")).map_err(wrong)?;
-    first_line(file).map_err(wrong).and_then(not_empty)
+pub(super) fn read_fd(fd: &str) -> Result<Secret<str>, CliError> {
+    if fd.is_empty() || !fd.bytes().all(|digit| digit.is_ascii_digit()) {
+        return Err(wrong("--passphrase-fd", "a file descriptor is a number"));
+    }
+    let read = File::open(format!("/dev/fd/{fd}")).and_then(first_line);
+    read.map_err(|why| wrong("--passphrase-fd", why)).and_then(not_empty)
 }
 
 fn by_askpass(question: &str) -> Result<Secret<str>, CliError> {

@@ -4,22 +4,22 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::args::Scope;
 use super::error::CliError;
 use super::json::{self, list, span, word};
+use super::scope::Scope;
 use crate::client::Agent;
 use crate::protocol::{KeyChoice, Request};
 
 /// Shows the agent, its keys and its cached tokens; never a secret.
 pub(super) fn status(as_json: bool) -> Result<(), CliError> {
-    let status: Value = Agent::find()?.call(&Request::Status)?;
+    let status = Agent::find()?.call(&Request::Status)?;
     if as_json { json::print(status) } else { super::print_data(as_text(&status).as_bytes()) }
 }
 
 /// Lists where the App is installed.
 pub(super) fn installations(scope: Scope, as_json: bool) -> Result<(), CliError> {
     let choice = KeyChoice { app: scope.app, host: scope.host, ..KeyChoice::default() };
-    let mut answer: Value = Agent::find()?.call(&Request::Installations(choice))?;
+    let mut answer = Agent::find()?.call(&Request::Installations(choice))?;
     if as_json {
         return json::print(answer["installations"].take());
     }

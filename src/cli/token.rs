@@ -1,11 +1,11 @@
 //! `token`: prints an installation token, and nothing else.
 
-use serde::Deserialize;
+use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::args::Scope;
 use super::error::CliError;
 use super::json;
+use super::scope::Scope;
 use crate::client::Agent;
 use crate::ids::Host;
 use crate::protocol::{Request, TokenRequest};
@@ -16,13 +16,11 @@ pub(super) fn token(scope: Scope, as_json: bool) -> Result<(), CliError> {
     if as_json {
         return json::print(Agent::find()?.call(&request(scope))?);
     }
-    let answer = get(scope)?;
-    let text = Zeroizing::new(format!("{}\n", answer.token.expose()));
+    let text = Zeroizing::new(format!("{}\n", get(scope)?.token.expose()));
     super::print_data(text.as_bytes())
 }
 
-/// What a program needs to be given: of the agent's answer, no more is read.
-#[derive(Deserialize)]
+/// What a program needs to be given.
 pub(super) struct Given {
     /// The token.
     pub(super) token: Secret<str>,
@@ -32,7 +30,13 @@ pub(super) struct Given {
 
 /// Gets a token from the agent.
 pub(super) fn get(scope: Scope) -> Result<Given, CliError> {
-    Ok(Agent::find()?.call(&request(scope))?)
+    let mut answer = Agent::find()?.call(&request(scope))?;
+    let host = answer["host"].as_str().and_then(|host| host.parse().ok());
+    match (answer["token"].take(), host) {
+        (Value::String(token), Some(host)) => Ok(Given { token: token.into(), host }),
+        _ => Err(CliError::new("the agent's answer has no token")
+            .hint("compare the versions that `apptoken --version` and `apptoken status` print")),
+    }
 }
 
 fn request(scope: Scope) -> Request {

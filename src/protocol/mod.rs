@@ -6,10 +6,10 @@ mod response;
 
 pub use refusal::{Choice, Code, Refusal};
 pub use request::{KeyChoice, NewKey, Passphrase, RemoveKey, Request, TokenRequest};
+pub use response::write_response;
 pub use response::{
     Added, Answer, Done, Installation, Installations, KeyInfo, Keys, Pong, Removed, Status, TokenAnswer, TokenInfo,
 };
-pub use response::{read_response, write_response};
 
 /// The protocol spoken here. Raised by hand when an old peer would misunderstand a new one.
 pub const PROTOCOL: u32 = 1;

@@ -1,13 +1,11 @@
 //! How the agent says no: a sentence, a code for programs, and what to do next.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::ids::{AppId, Host, InstallationId};
 
 /// A request that was not carried out, and why. Nothing that was received is ever repeated in it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Refusal {
     /// What failed, in a sentence without capital or full stop.
@@ -15,18 +13,18 @@ pub struct Refusal {
     /// The same for programs.
     pub code: Code,
     /// What to do next.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// What there is to choose from, with [`Code::ChooseKey`] and [`Code::ChooseInstallation`].
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub choices: Vec<Choice>,
     /// Seconds to wait, with [`Code::RateLimited`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after: Option<u64>,
 }
 
 /// The reasons for a refusal. A client may branch on these; the sentences may change.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
     /// The request cannot be understood, or asks for what cannot be.
@@ -67,32 +65,29 @@ pub enum Code {
     Busy,
     /// A fault in the agent.
     Internal,
-    /// A code that a newer agent has and this client does not.
-    #[serde(other)]
-    Unknown,
 }
 
 /// One of several keys or installations to choose from; the fields of the one kind or of the other.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Choice {
     /// The key's name in the agent; `app` takes it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// The fingerprint that GitHub shows for the key.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
     /// The key's App.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub app_id: Option<AppId>,
     /// The host that App lives on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<Host>,
     /// The installation's number.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub installation_id: Option<InstallationId>,
     /// The account the installation is on.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub account: Option<String>,
 }
 
@@ -111,23 +106,6 @@ impl Choice {
     /// An installation of the App.
     pub fn installation(id: InstallationId, account: String) -> Self {
         Self { installation_id: Some(id), account: Some(account), ..Self::default() }
-    }
-}
-
-impl fmt::Display for Choice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let words: [Option<&dyn fmt::Display>; 6] = [
-            self.name.as_ref().map(|x| x as _),
-            self.fingerprint.as_ref().map(|x| x as _),
-            self.app_id.as_ref().map(|x| x as _),
-            self.host.as_ref().map(|x| x as _),
-            self.installation_id.as_ref().map(|x| x as _),
-            self.account.as_ref().map(|x| x as _),
-        ];
-        for (i, word) in words.into_iter().flatten().enumerate() {
-            write!(f, "{}{word}", if i == 0 { "" } else { "  " })?;
-        }
-        Ok(())
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::Refusal;
 use crate::ids::{AppId, Host, InstallationId};
@@ -32,7 +31,7 @@ pub enum Answer {
 }
 
 /// Who is there.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Pong {
     /// Always true.
     pub pong: bool,
@@ -47,7 +46,7 @@ pub struct Pong {
 }
 
 /// An installation token and what it is good for.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenAnswer {
     /// The token; opaque.
@@ -63,12 +62,12 @@ pub struct TokenAnswer {
     /// What it may do, as GitHub granted it.
     pub permissions: BTreeMap<String, String>,
     /// The repositories it is narrowed to, as `OWNER/NAME`; absent when it sees all that the installation sees.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub repositories: Option<Vec<String>>,
 }
 
 /// A key that is now held.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Added {
     /// The fingerprint that GitHub shows for it.
@@ -80,30 +79,30 @@ pub struct Added {
     /// The host that App lives on.
     pub host: Host,
     /// The App's slug, when GitHub was asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slug: Option<String>,
     /// Seconds until it is forgotten, when it has a lifetime.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<u64>,
     /// When that is, RFC 3339 in UTC.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
     /// Whether each use must be confirmed.
     pub confirm: bool,
     /// Why key and App could not be checked against GitHub.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
 }
 
 /// The keys held, in the order in which they were added.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Keys {
     /// Each key.
     pub keys: Vec<KeyInfo>,
 }
 
 /// What may be told of a key.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct KeyInfo {
     /// What it is called here.
@@ -115,35 +114,35 @@ pub struct KeyInfo {
     /// The App it belongs to.
     pub app_id: AppId,
     /// The App's slug, when GitHub was asked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub slug: Option<String>,
     /// The host that App lives on.
     pub host: Host,
     /// The REST API's base.
     pub api_url: String,
     /// The installation used when a request chooses none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub installation_id: Option<InstallationId>,
     /// Seconds left until it is forgotten, when it has a lifetime.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lifetime: Option<u64>,
     /// Whether each use must be confirmed.
     pub confirm: bool,
 }
 
 /// What was forgotten.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Removed {
     /// The names of the keys.
     pub removed: Vec<String>,
 }
 
 /// It is done, and there is no more to say.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Done {}
 
 /// What the agent holds; no secrets.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
     /// The agent's version.
@@ -157,10 +156,10 @@ pub struct Status {
     /// Seconds since it started.
     pub uptime: u64,
     /// Seconds that keys get that are added without a lifetime, and the most that they may get.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub max_lifetime: Option<u64>,
     /// Seconds without a request after which every key is forgotten.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub idle: Option<u64>,
     /// Whether it keeps an audit log.
     pub audited: bool,
@@ -171,7 +170,7 @@ pub struct Status {
 }
 
 /// What may be told of a cached token.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenInfo {
     /// The name of the key it was minted with.
@@ -181,7 +180,7 @@ pub struct TokenInfo {
     /// The installation it belongs to.
     pub installation_id: InstallationId,
     /// The repositories it is narrowed to.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub repositories: Option<Vec<String>>,
     /// When it ends, RFC 3339 in UTC.
     pub expires_at: String,
@@ -190,14 +189,14 @@ pub struct TokenInfo {
 }
 
 /// Where an App is installed.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Installations {
     /// Each installation, in GitHub's order.
     pub installations: Vec<Installation>,
 }
 
 /// One installation of an App.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Installation {
     /// Its number.
@@ -232,17 +231,6 @@ pub fn write_response(response: &Result<Answer, Refusal>) -> Vec<u8> {
     line
 }
 
-/// Reads one response to a request whose answer is a `T`. `None` when it is neither that nor a refusal.
-pub fn read_response<T: DeserializeOwned>(line: &[u8]) -> Option<Result<T, Refusal>> {
-    #[derive(Deserialize)]
-    struct Head {
-        ok: bool,
-    }
-
-    let head: Head = serde_json::from_slice(line).ok()?;
-    if head.ok { serde_json::from_slice(line).ok().map(Ok) } else { serde_json::from_slice(line).ok().map(Err) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -256,8 +244,6 @@ mod tests {
             String::from_utf8_lossy(&line),
             "{\"ok\":true,\"pong\":true,\"version\":\"1.2.3\",\"protocol\":1,\"pid\":7,\"locked\":false}\n"
         );
-        let read: Pong = read_response(&line).expect("a response").expect("an answer");
-        assert_eq!(read.pid, 7);
     }
 
     #[test]
@@ -267,13 +253,5 @@ mod tests {
             String::from_utf8_lossy(&line),
             "{\"ok\":false,\"error\":\"no key is loaded\",\"code\":\"no_key\"}\n"
         );
-        let read = read_response::<Pong>(&line).expect("a response").expect_err("a refusal");
-        assert_eq!(read.code, Code::NoKey);
-    }
-
-    #[test]
-    fn a_code_from_the_future_is_still_a_refusal() {
-        let line = br#"{"ok":false,"error":"no","code":"out_of_ink"}"#;
-        assert_eq!(read_response::<Pong>(line).expect("a response").expect_err("a refusal").code, Code::Unknown);
     }
 }
