@@ -1,0 +1,26 @@
+//! What is measured: a file for each kind of row.
+
+mod crowd;
+mod load;
+mod memory;
+mod programs;
+mod requests;
+mod size;
+mod start;
+
+use super::options::Options;
+use super::table::Row;
+
+/// Measures the rows of one kind.
+type Measure = fn(&Options) -> Vec<Row>;
+
+/// Every kind by its name, in the order of the table.
+pub(crate) const KINDS: [(&str, Measure); 7] = [
+    ("requests", requests::measure),
+    ("load", load::measure),
+    ("programs", programs::measure),
+    ("start", start::measure),
+    ("memory", memory::measure),
+    ("crowd", crowd::measure),
+    ("size", size::measure),
+];
