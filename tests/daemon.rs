@@ -8,13 +8,14 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use nix::unistd::Uid;
 use serde_json::json;
 
 use crate::support::agent::{is_alive, parse_bourne, wait_for_agent_at};
 use crate::support::peer::Peer;
 use crate::support::pty::Key;
 use crate::support::wait::{DEADLINE, wait_until};
-use crate::support::{AGENT, NO_OPTIONS, World};
+use crate::support::{AGENT, NO_OPTIONS, World, need};
 
 #[test]
 fn directory_and_socket_are_private_whatever_the_umask() {
@@ -258,6 +259,37 @@ fn eight_agents_that_start_at_once_all_work() {
             assert_eq!(peer.request(&json!({"action": "ping"}))["pid"], pid.as_raw());
         }
     });
+}
+
+/// Its files below `/proc` belong to root when a process is not dumpable, so this must be seen as somebody else.
+#[test]
+fn however_it_was_started_no_process_of_the_same_user_can_look_into_it() {
+    if !need("setpriv") {
+        return;
+    }
+    let w = World::new();
+    let (program, socket) = (w.path("tmp/apptoken-agent"), w.path("tmp/here"));
+    // The other user may not be able to reach the build directory.
+    w.command("cp").arg(AGENT).arg(&program).run().ok();
+    let mut become_user = vec!["--no-new-privs"];
+    if Uid::current().is_root() {
+        become_user.extend(["--reuid=65534", "--clear-groups"]);
+        for part in ["..", "", "tmp"] {
+            std::os::unix::fs::chown(w.path(part), Some(65534), None).expect("root may");
+        }
+    }
+    for way in [&["-D"][..], &["-d"], &["sleep", "60"]] {
+        let agent = w.command("setpriv").args(&become_user).arg(&program).arg("-a").arg(&socket);
+        let started = agent.args(way).current_dir(w.path("tmp")).start();
+        let pid = wait_for_agent_at(&socket);
+        assert_eq!(fs::metadata(format!("/proc/{pid}/mem")).expect("the agent runs").uid(), 0, "{way:?}");
+        let limits = fs::read_to_string(format!("/proc/{pid}/limits")).expect("the agent runs");
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).expect("there is such a limit");
+        assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{way:?}");
+        started.signal(Signal::SIGTERM);
+        let _ = started.finish().everything();
+        wait_until("the agent has ended", DEADLINE, || !is_alive(pid) && !socket.exists());
+    }
 }
 
 fn mode(path: &Path) -> u32 {

@@ -2,20 +2,26 @@
 
 mod abuse;
 mod agent_output;
+mod audit;
 mod choosing;
+mod command_mode;
 mod daemon;
 mod gh;
 mod hardening;
+mod idle;
 mod key_files;
 mod keys;
 mod layering;
 mod lifetimes;
 mod protocol;
+mod quoting;
+mod reuse;
 mod run_command;
 mod secrecy;
 mod shell;
 mod simulator;
 mod support;
+mod systemd;
 mod tokens;
 
 use std::fs;

@@ -135,7 +135,7 @@ fn usage_errors_exit_64_and_help_and_version_exit_0() {
     {
         w.apptoken(wrong).stderr_contains("apptoken").exit(64);
     }
-    w.apptoken(["token", "--permissions", "contents=sideways"]).stderr_contains("sideways").exit(64);
+    w.apptoken(["token", "--permissions", "contents=sideways"]).stderr_contains("--permissions").exit(64);
     w.apptoken(["add", "--app-id", "an App", "key.pem"]).stderr_contains("app-id").exit(64);
     for program in [APPTOKEN, AGENT] {
         assert!(w.command(program).arg("--help").run().text().contains("Usage"));
