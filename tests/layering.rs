@@ -39,7 +39,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::keyring", &["agent::clock", "agent::shield", "ids", "protocol", "secret"]),
     ("agent::reply", &["agent::clock"]),
     ("agent::github", &["agent::clock", "agent::reply", "ids", "protocol", "secret"]),
-    ("agent::audit", &["agent::clock", "agent::peer", "protocol"]),
+    ("agent::audit", &["agent::clock", "agent::peer", "protocol", "secret"]),
     ("agent::confirm", &["agent::keyring", "agent::peer", "env"]),
     // … but to those that bring them together: what is held, what is refused, what is done about a request.
     (

@@ -1,5 +1,6 @@
 //! The audit log: a line for each hand-out and each refusal of one, without secrets.
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -7,12 +8,13 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::clock;
 use super::peer::Peer;
-use crate::protocol::{Code, Refusal, TokenAnswer};
+use crate::protocol::{Code, Refusal};
+use crate::secret::Secret;
 
 /// An open log; each line is one JSON object, written at once.
 pub struct Audit(File);
@@ -24,12 +26,23 @@ struct Line<'a> {
     pid: Option<i32>,
     executable: Option<String>,
     key: Option<&'a str>,
-    account: Option<&'a str>,
-    installation_id: Option<u64>,
-    repositories: Option<&'a [String]>,
-    permissions: Option<&'a std::collections::BTreeMap<String, String>>,
+    #[serde(flatten)]
+    granted: Option<Granted>,
     outcome: Outcome,
     hashed_token: Option<String>,
+}
+
+/// What of an answer is written down as it is.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all(deserialize = "camelCase"))]
+struct Granted {
+    account: String,
+    installation_id: u64,
+    permissions: BTreeMap<String, String>,
+    #[serde(default)]
+    repositories: Option<Vec<String>>,
+    #[serde(skip_serializing)]
+    token: Secret<str>,
 }
 
 #[derive(Serialize)]
@@ -46,28 +59,19 @@ impl Audit {
         OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(Self)
     }
 
-    /// Writes down what `peer` got with the key of this fingerprint, if one was chosen.
-    pub fn write(
-        &self,
-        peer: Peer,
-        key: Option<&str>,
-        outcome: Result<&TokenAnswer, &Refusal>,
-        unix: i64,
-    ) -> io::Result<()> {
-        let token = outcome.ok();
+    /// Writes down what `peer` got with the key of this fingerprint, if one was chosen: the line handed out, or why none was.
+    pub fn write(&self, peer: Peer, key: Option<&str>, outcome: Result<&[u8], &Refusal>, unix: i64) -> io::Result<()> {
+        let granted: Option<Granted> = outcome.ok().map(serde_json::from_slice).transpose()?;
         let mut line = serde_json::to_vec(&Line {
             time: clock::rfc3339(unix),
             uid: peer.uid,
             pid: peer.pid,
             executable: peer.executable().map(|path| path.to_string_lossy().into_owned()),
             key,
-            account: token.map(|token| token.account.as_str()),
-            installation_id: token.map(|token| token.installation_id.0),
-            repositories: token.and_then(|token| token.repositories.as_deref()),
-            permissions: token.map(|token| &token.permissions),
             outcome: outcome.map_or_else(|refusal| Outcome::Refused(refusal.code), |_| Outcome::Granted),
             // The form that GitHub's own audit log has.
-            hashed_token: token.map(|token| STANDARD.encode(Sha256::digest(token.token.expose()))),
+            hashed_token: granted.as_ref().map(|granted| STANDARD.encode(Sha256::digest(granted.token.expose()))),
+            granted,
         })?;
         line.push(b'\n');
         (&self.0).write_all(&line)

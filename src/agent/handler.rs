@@ -15,7 +15,7 @@ use super::keyring::HeldKey;
 use super::lock::{LockKey, Salt, new_salt, penalty};
 use super::peer::Peer;
 use super::state::{Found, Held, Place, State};
-use super::tokens::{Scope, Token};
+use super::tokens::{ScopeId, Token};
 use crate::lifetime;
 use crate::protocol::{
     Answer, Code, Done, Installations, KeyChoice, Keys, PROTOCOL, Pong, Refusal, Removed, Request, Status, TokenInfo,
@@ -35,7 +35,7 @@ pub struct Agent {
     pub(super) clock: Clock,
     pub(super) github: GitHub,
     pub(super) finding: Flights<Place, Result<Found, Refusal>>,
-    pub(super) minting: Flights<Scope, Result<Arc<Token>, Refusal>>,
+    pub(super) minting: Flights<ScopeId, Result<Arc<Token>, Refusal>>,
     /// Rung when a key was added, which may be the next to expire.
     pub(super) key_added: Notify,
 }
@@ -81,7 +81,7 @@ impl Agent {
         match request {
             Request::Ping => Ok(Answer::Pong(self.pong())),
             Request::Status => Ok(Answer::Status(self.status())),
-            Request::GetToken(asked) => self.token(asked, peer).await.map(Answer::Token),
+            Request::GetToken(asked) => self.token(asked, peer).await,
             Request::AddKey(key) => self.add(*key).await.map(Answer::Added),
             Request::ListKeys => Ok(Answer::Keys(Keys {
                 keys: self.held(|held, now| held.keyring.iter().map(|key| key.info(now)).collect())?,
@@ -208,9 +208,9 @@ impl Agent {
     fn status(&self) -> Status {
         let told = self.held(|held, now| {
             held.tokens.expire(now);
-            let name = |scope: &Scope| held.keyring.get(&scope.key).map(|key| key.name.clone()).unwrap_or_default();
-            let tokens = held.tokens.iter().take(MAX_TOKENS_TOLD);
-            let tokens = tokens.map(|(scope, token)| token_info(name(scope), token, now)).collect();
+            let name = |key: &str| held.keyring.get(key).map(|key| key.name.clone()).unwrap_or_default();
+            let tokens = held.tokens.oldest(MAX_TOKENS_TOLD);
+            let tokens = tokens.into_iter().map(|token| token_info(name(&token.key), token, now)).collect();
             (held.keyring.iter().map(|key| key.info(now)).collect(), tokens)
         });
         let locked = told.is_err();
@@ -230,19 +230,21 @@ impl Agent {
     }
 }
 
+/// What may be told of a token is read from the line that is handed out; that is all that is kept of it.
 fn token_info(key: String, token: &Token, now: Now) -> TokenInfo {
-    TokenInfo {
-        key,
-        account: token.account.clone(),
-        installation_id: token.installation,
-        repositories: token.repositories.clone(),
-        expires_at: token.expires_at.clone(),
-        age: now.boot.saturating_sub(token.minted.boot).as_secs(),
-    }
+    let mut told: TokenInfo = serde_json::from_slice(token.line.expose()).expect("an answer has what is told of it");
+    told.key = key;
+    told.age = now.boot.saturating_sub(token.minted.boot).as_secs();
+    told
 }
 
 fn locked() -> Refusal {
     Refusal::new(Code::Locked, "the agent is locked").hint("run `apptoken unlock`")
+}
+
+/// What is said when a key was removed while something was done with it.
+pub(super) fn gone() -> Refusal {
+    Refusal::new(Code::NoKey, "the key was removed meanwhile").hint("see `apptoken list`")
 }
 
 /// A panic elsewhere must not end the agent: every change is made whole or not at all.

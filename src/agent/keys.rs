@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::clock;
 use super::github::{App, api_base};
-use super::handler::Agent;
+use super::handler::{Agent, gone};
 use super::key::AppKey;
 use super::keyring::{HeldKey, NotAdded, NotChosen};
 use super::refuse::{Asked, refuse};
@@ -26,7 +26,7 @@ impl Agent {
     /// Whether a key is held, and can be used.
     pub(super) fn still_held(&self, key: &HeldKey) -> Result<(), Refusal> {
         let held = self.held(|held, _| held.keyring.get(&key.fingerprint).is_some())?;
-        if held { Ok(()) } else { Err(Refusal::new(Code::NoKey, "the key was removed meanwhile")) }
+        if held { Ok(()) } else { Err(gone()) }
     }
 
     /// Holds a new key, once it is known to be good.

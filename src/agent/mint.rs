@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::handler::Agent;
+use super::handler::{Agent, gone};
 use super::keyring::HeldKey;
 use super::peer::Peer;
 use super::refuse::{Asked, install_hint, refuse};
@@ -11,7 +11,8 @@ use super::signing::Signing;
 use super::state::{Found, Place, Target};
 use super::tokens::{Lookup, Scope, Token, covers};
 use crate::ids::{Permissions, RepoName};
-use crate::protocol::{Choice, Code, Installation, Refusal, TokenAnswer, TokenRequest};
+use crate::protocol::{Answer, Choice, Code, Installation, Refusal, TokenAnswer, TokenRequest, written};
+use crate::secret::Secret;
 
 /// A question, understood.
 struct Question {
@@ -24,7 +25,7 @@ struct Question {
 
 impl Agent {
     /// Answers with a token that has the asked life left and the asked scope or less.
-    pub(super) async fn token(self: &Arc<Self>, asked: TokenRequest, peer: Peer) -> Result<TokenAnswer, Refusal> {
+    pub(super) async fn token(self: &Arc<Self>, asked: TokenRequest, peer: Peer) -> Result<Answer, Refusal> {
         let question = self.understand(asked);
         let answer = match &question {
             Ok(question) => self.answer(question, peer).await,
@@ -33,15 +34,17 @@ impl Agent {
         if let Some(audit) = &self.rules.audit {
             let key = question.as_ref().ok().map(|question| &*question.key.fingerprint);
             // What cannot be written down does not happen.
-            audit.write(peer, key, answer.as_ref(), (self.clock)().unix).map_err(|error| {
-                Refusal::new(Code::Internal, format!("the audit log cannot be written: {error}"))
-                    .hint("make room for it")
-            })?;
+            audit.write(peer, key, answer.as_ref().map(|token| token.line.expose()), (self.clock)().unix).map_err(
+                |error| {
+                    Refusal::new(Code::Internal, format!("the audit log cannot be written: {error}"))
+                        .hint("make room for it")
+                },
+            )?;
         }
-        answer
+        answer.map(|token| Answer::Written(Arc::clone(&token.line)))
     }
 
-    async fn answer(self: &Arc<Self>, question: &Question, peer: Peer) -> Result<TokenAnswer, Refusal> {
+    async fn answer(self: &Arc<Self>, question: &Question, peer: Peer) -> Result<Arc<Token>, Refusal> {
         self.confirm(&question.key, || question.scope(), peer).await?;
         let known = self.held(|held, _| held.places.get(&question.place()).cloned())?;
         let token = match known {
@@ -56,15 +59,7 @@ impl Agent {
         }?;
         // Much can have happened while GitHub was asked.
         self.still_held(&question.key)?;
-        Ok(TokenAnswer {
-            token: token.value.expose().into(),
-            expires_at: token.expires_at.clone(),
-            host: question.key.host.clone(),
-            installation_id: token.installation,
-            account: token.account.clone(),
-            permissions: token.permissions.clone(),
-            repositories: token.repositories.clone(),
-        })
+        Ok(token)
     }
 
     fn understand(&self, asked: TokenRequest) -> Result<Question, Refusal> {
@@ -141,19 +136,16 @@ impl Agent {
             repositories: question.repositories.clone(),
             permissions: question.permissions.clone(),
         };
-        match self.held(|held, now| held.tokens.lookup(&scope, question.min_ttl, now))? {
+        let id = scope.id();
+        let mint = || Arc::clone(self).mint(question.key.clone(), question.target.clone(), scope, found.clone());
+        match self.held(|held, now| held.tokens.lookup(&id, question.min_ttl, now))? {
             Lookup::Good(token) => Ok(token),
             Lookup::Aging(token) => {
-                self.minting.start(
-                    scope.clone(),
-                    Arc::clone(self).mint(question.key.clone(), question.target.clone(), scope, found.clone()),
-                );
+                self.minting.start(id, mint());
                 Ok(token)
             }
             Lookup::Missing => {
-                let flight =
-                    Arc::clone(self).mint(question.key.clone(), question.target.clone(), scope.clone(), found.clone());
-                let token = self.minting.join(scope, flight).await.unwrap_or_else(|| Err(fault()))?;
+                let token = self.minting.join(id, mint()).await.unwrap_or_else(|| Err(fault()))?;
                 if token.lives(question.min_ttl, (self.clock)()) { Ok(token) } else { Err(short_lived(question)) }
             }
         }
@@ -183,23 +175,27 @@ impl Agent {
         {
             return Err(refuse(&GitHubError::PermissionNotGranted, &key, Asked::Token(&target)));
         }
-        let now = (self.clock)();
-        let token = Arc::new(Token {
-            value: granted.token,
-            expires: granted.expires,
+        let answer = Ok(Answer::Token(TokenAnswer {
+            token: granted.token,
             expires_at: super::clock::rfc3339(granted.expires),
-            minted: now,
-            installation: found.id,
+            host: key.host.clone(),
+            installation_id: found.id,
             account: found.account,
             permissions: granted.permissions,
             repositories: granted.repositories,
-        });
-        self.still_held(&key)?;
+        }));
+        let line = Arc::new(Secret::from(written(&answer).into_owned()));
+        let (key, minted) = (Arc::clone(&key.fingerprint), (self.clock)());
+        let token = Arc::new(Token { line, key, expires: granted.expires, minted });
         self.held(|held, now| {
-            held.tokens.expire(now);
-            held.tokens.keep(scope, Arc::clone(&token));
-        })?;
-        Ok(token)
+            // The key may have been removed meanwhile, and with it all that was had with it.
+            let still = held.keyring.get(&scope.key).is_some();
+            if still {
+                held.tokens.expire(now);
+                held.tokens.keep(scope.id(), Arc::clone(&token));
+            }
+            still.then_some(token).ok_or_else(gone)
+        })?
     }
 
     /// All installations of the chosen key's App.

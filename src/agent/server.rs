@@ -12,7 +12,6 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use zeroize::Zeroize;
 
@@ -20,7 +19,7 @@ use super::handler::Agent;
 use super::peer::Peer;
 use crate::frame::{FrameError, Scanner};
 use crate::output::say;
-use crate::protocol::{Answer, Code, Refusal, Request, write_response};
+use crate::protocol::{Answer, Code, Refusal, Request, written};
 
 /// The signals that the agent minds.
 pub struct Signals {
@@ -45,17 +44,11 @@ impl Signals {
 /// Serves until a signal ends it; then answers what is under way, for a second at most, and forgets everything.
 pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signals, max_connections: usize) {
     let lobby = Arc::new(Lobby::default());
-    let mut connections = JoinSet::new();
+    let accepting = tokio::spawn(accept(listener, Arc::clone(&agent), Arc::clone(&lobby), max_connections));
     loop {
         // Time spent asleep does not count for the timer, but does for lifetimes: hence look every second.
         let pause = agent.expire().map_or(Duration::MAX, |left| left.min(EXPIRY_CHECK));
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => admit(stream, &agent, &lobby, &mut connections, max_connections),
-                // Out of file descriptors or memory: the peer stays in the backlog, and others may end meanwhile.
-                Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
-            },
-            Some(_) = connections.join_next() => {}
             () = tokio::time::sleep(pause) => {}
             () = agent.key_added.notified() => {}
             _ = signals.forget.recv() => drop(agent.forget_all()),
@@ -64,26 +57,34 @@ pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signa
             _ = signals.interrupt.recv() => break,
         }
     }
-    drop(listener);
+    accepting.abort();
+    let _ = accepting.await;
     lobby.close();
-    let _ = timeout(LAST_WORDS, async { while connections.join_next().await.is_some() {} }).await;
+    let _ = timeout(LAST_WORDS, lobby.emptied()).await;
     agent.forget_all();
 }
 
-/// Starts to serve a connection if its peer is ours, making room if there are too many.
-fn admit(stream: UnixStream, agent: &Arc<Agent>, lobby: &Arc<Lobby>, connections: &mut JoinSet<()>, max: usize) {
+/// Starts to serve each connection whose peer is ours, making room if there are too many.
+async fn accept(listener: UnixListener, agent: Arc<Agent>, lobby: Arc<Lobby>, max_connections: usize) {
     let us = Uid::effective().as_raw();
-    let Some(peer) = stream.peer_cred().map(Peer::from).ok().filter(|peer| peer.uid == us || peer.uid == 0) else {
-        return;
-    };
-    if connections.len() >= max && !lobby.send_one_home() {
-        let busy = Refusal::new(Code::Busy, "the agent has too many connections").hint("try again in a moment");
-        // Whoever does not take it at once does not get it.
-        let _ = stream.try_write(&write_response(&Err(busy)));
-        return;
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of file descriptors or memory: the peer stays in the backlog, and others may end meanwhile.
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let peer = stream.peer_cred().map(Peer::from).ok().filter(|peer| peer.uid == us || peer.uid == 0);
+        let Some(peer) = peer else { continue };
+        if lobby.guests() >= max_connections && !lobby.send_one_home() {
+            let busy = Refusal::new(Code::Busy, "the agent has too many connections").hint("try again in a moment");
+            // Whoever does not take it at once does not get it.
+            let _ = stream.try_write(&written(&Err(busy)));
+            continue;
+        }
+        let (agent, guest) = (Arc::clone(&agent), Guest::enter(&lobby));
+        // A panic ends this connection and no other.
+        tokio::spawn(async move { Connection::new(stream, peer).converse(&agent, &guest).await });
     }
-    let (agent, lobby) = (Arc::clone(agent), Arc::clone(lobby));
-    connections.spawn(async move { Connection::new(stream, peer).converse(&agent, &lobby).await });
 }
 
 /// One client: its stream, and what it has sent and was not answered yet.
@@ -107,9 +108,9 @@ impl Connection {
         Self { stream, peer, inbox: Vec::new(), scanner: Scanner::default() }
     }
 
-    async fn converse(mut self, agent: &Arc<Agent>, lobby: &Lobby) {
+    async fn converse(mut self, agent: &Arc<Agent>, guest: &Guest) {
         loop {
-            match self.next_request(lobby).await {
+            match self.next_request(guest).await {
                 Ok(request) => {
                     let response = tokio::select! {
                         biased;
@@ -159,7 +160,7 @@ impl Connection {
 
     /// Waits for a whole message, however long it takes to begin and [`MESSAGE_DEADLINE`] once it has, and reads it. Its
     /// bytes are wiped before it is carried out.
-    async fn next_request(&mut self, lobby: &Lobby) -> Result<Result<Request, Refusal>, End> {
+    async fn next_request(&mut self, guest: &Guest) -> Result<Result<Request, Refusal>, End> {
         let mut deadline = None;
         loop {
             if let Some(message) = self.scanner.next(&self.inbox).map_err(End::Unframed)? {
@@ -170,7 +171,7 @@ impl Connection {
             self.tidy();
             let begun = self.scanner.is_inside();
             let deadline = begun.then(|| *deadline.get_or_insert_with(|| Instant::now() + MESSAGE_DEADLINE));
-            let seat = lobby.sit(if begun { Patience::Speaking } else { Patience::Waiting });
+            let seat = guest.sit(if begun { Patience::Speaking } else { Patience::Waiting });
             tokio::select! {
                 received = self.receive() => received?,
                 () = seat.sent_home() => return Err(End::Silent),
@@ -204,9 +205,9 @@ impl Connection {
     }
 
     async fn send(&mut self, response: &Result<Answer, Refusal>) -> io::Result<()> {
-        let mut line = write_response(response);
+        // The allocator wipes the line as it is freed; one that is kept is its keeper's to wipe.
+        let line = written(response);
         let sent = timeout(SEND_DEADLINE, self.stream.write_all(&line)).await;
-        line.zeroize();
         sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
     }
 
@@ -224,16 +225,18 @@ impl Connection {
     }
 }
 
-/// Where connections are that the agent does nothing for. When there is no more room, one of them is sent home: first who has
-/// waited longest with nothing begun, then who has been longest at a message.
+/// Everybody who is connected, and among them those for whom the agent does nothing. When there is no more room, one of these
+/// is sent home: first who has waited longest with nothing begun, then who has been longest at a message.
 #[derive(Default)]
 struct Lobby {
-    waiting: Mutex<Waiting>,
+    inside: Mutex<Inside>,
+    emptied: Notify,
 }
 
 #[derive(Default)]
-struct Waiting {
+struct Inside {
     closed: bool,
+    guests: usize,
     next: u64,
     seats: BTreeMap<(Patience, u64), Arc<Notify>>,
 }
@@ -245,52 +248,81 @@ enum Patience {
     Speaking,
 }
 
-struct Seat<'a> {
-    lobby: &'a Lobby,
-    number: (Patience, u64),
-    bell: Arc<Notify>,
-}
-
 impl Lobby {
-    fn sit(&self, patience: Patience) -> Seat<'_> {
-        let bell = Arc::new(Notify::new());
-        let mut waiting = self.waiting();
-        if waiting.closed {
-            bell.notify_one();
-        }
-        let number = (patience, waiting.next);
-        waiting.next += 1;
-        waiting.seats.insert(number, Arc::clone(&bell));
-        Seat { lobby: self, number, bell }
+    fn guests(&self) -> usize {
+        self.inside().guests
     }
 
     /// Sends one home; false when all have requests under way.
     fn send_one_home(&self) -> bool {
-        let longest = self.waiting().seats.pop_first();
+        let longest = self.inside().seats.pop_first();
         longest.map(|(_, bell)| bell.notify_one()).is_some()
     }
 
-    /// Sends everybody home, and whoever comes to wait from now on.
+    /// Sends everybody home who waits, and whoever comes to wait from now on.
     fn close(&self) {
-        let mut waiting = self.waiting();
-        waiting.closed = true;
-        waiting.seats.values().for_each(|bell| bell.notify_one());
+        let mut inside = self.inside();
+        inside.closed = true;
+        inside.seats.values().for_each(|bell| bell.notify_one());
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Waits until everybody has left.
+    async fn emptied(&self) {
+        while self.guests() > 0 {
+            self.emptied.notified().await;
+        }
     }
+
+    fn inside(&self) -> MutexGuard<'_, Inside> {
+        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A connection, as the lobby knows it.
+struct Guest {
+    lobby: Arc<Lobby>,
+    bell: Arc<Notify>,
+}
+
+impl Guest {
+    fn enter(lobby: &Arc<Lobby>) -> Self {
+        lobby.inside().guests += 1;
+        Self { lobby: Arc::clone(lobby), bell: Arc::default() }
+    }
+
+    fn sit(&self, patience: Patience) -> Seat<'_> {
+        let mut inside = self.lobby.inside();
+        if inside.closed {
+            self.bell.notify_one();
+        }
+        let number = (patience, inside.next);
+        inside.next += 1;
+        inside.seats.insert(number, Arc::clone(&self.bell));
+        Seat { guest: self, number }
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        self.lobby.inside().guests -= 1;
+        self.lobby.emptied.notify_one();
+    }
+}
+
+struct Seat<'a> {
+    guest: &'a Guest,
+    number: (Patience, u64),
 }
 
 impl Seat<'_> {
     async fn sent_home(&self) {
-        self.bell.notified().await;
+        self.guest.bell.notified().await;
     }
 }
 
 impl Drop for Seat<'_> {
     fn drop(&mut self) {
-        self.lobby.waiting().seats.remove(&self.number);
+        self.guest.lobby.inside().seats.remove(&self.number);
     }
 }
 

@@ -1,7 +1,10 @@
 //! The installation tokens at hand: what makes two requests the same, and how long an answer stays good.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write;
 use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
 
 use super::clock::Now;
 use crate::ids::{Host, InstallationId, Level, Permissions, RepoName};
@@ -10,15 +13,12 @@ use crate::secret::Secret;
 /// Tokens by what they are good for.
 #[derive(Default)]
 pub struct TokenCache {
-    tokens: HashMap<Arc<Scope>, Entry>,
-    /// The scopes in the order in which their tokens were kept; the oldest goes when there are too many.
-    order: BTreeMap<u64, Arc<Scope>>,
-    next: u64,
+    tokens: HashMap<ScopeId, Arc<Token>>,
 }
 
 /// What a token is good for. Two requests are the same when all of this is: a narrow question must never be answered with
 /// a wide token, nor one App's with another's.
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Debug)]
 pub struct Scope {
     /// The key's fingerprint.
     pub key: Arc<str>,
@@ -32,25 +32,19 @@ pub struct Scope {
     pub permissions: Option<Permissions>,
 }
 
-/// A minted installation token.
-#[derive(Debug)]
+/// A scope in 32 bytes: its SHA-256. Thousands of them are kept.
+pub type ScopeId = [u8; 32];
+
+/// A minted installation token, in the form in which it is handed out.
 pub struct Token {
-    /// The token itself; opaque.
-    pub value: Secret<str>,
+    /// The whole answer, as a line; so that handing it out again is a copy, and keeping it one allocation.
+    pub line: Arc<Secret<[u8]>>,
+    /// The key it was minted with.
+    pub key: Arc<str>,
     /// When it ends, in seconds since 1970.
     pub expires: i64,
-    /// The same as GitHub writes it.
-    pub expires_at: String,
     /// When it was minted.
     pub minted: Now,
-    /// The installation it belongs to.
-    pub installation: InstallationId,
-    /// The account that installation is on.
-    pub account: String,
-    /// What GitHub granted.
-    pub permissions: BTreeMap<String, String>,
-    /// The repositories it is narrowed to, as `OWNER/NAME`.
-    pub repositories: Option<Vec<String>>,
 }
 
 /// What the cache has for a question.
@@ -63,15 +57,10 @@ pub enum Lookup {
     Missing,
 }
 
-struct Entry {
-    token: Arc<Token>,
-    order: u64,
-}
-
 impl TokenCache {
     /// Finds a token for this scope that lives at least `min_ttl` seconds more.
-    pub fn lookup(&self, scope: &Scope, min_ttl: i64, now: Now) -> Lookup {
-        match self.tokens.get(scope).map(|entry| &entry.token) {
+    pub fn lookup(&self, scope: &ScopeId, min_ttl: i64, now: Now) -> Lookup {
+        match self.tokens.get(scope) {
             Some(token) if !token.lives(min_ttl, now) => Lookup::Missing,
             Some(token) if !token.lives(RENEW_BELOW, now) => Lookup::Aging(Arc::clone(token)),
             Some(token) => Lookup::Good(Arc::clone(token)),
@@ -79,46 +68,31 @@ impl TokenCache {
         }
     }
 
-    /// Keeps a token, in place of an older one for the same scope.
-    pub fn keep(&mut self, scope: Scope, token: Arc<Token>) {
-        if let Some(older) = self.tokens.remove(&scope) {
-            self.order.remove(&older.order);
+    /// Keeps a token, in place of an older one for the same scope, or, when there are too many, of the oldest of all.
+    pub fn keep(&mut self, scope: ScopeId, token: Arc<Token>) {
+        if self.tokens.len() >= MAX_TOKENS && !self.tokens.contains_key(&scope) {
+            let oldest = self.tokens.iter().min_by_key(|(_, token)| token.minted.boot).map(|(scope, _)| *scope);
+            oldest.map(|oldest| self.tokens.remove(&oldest));
         }
-        if self.tokens.len() >= MAX_TOKENS
-            && let Some((_, oldest)) = self.order.pop_first()
-        {
-            self.tokens.remove(&oldest);
-        }
-        let scope = Arc::new(scope);
-        self.order.insert(self.next, Arc::clone(&scope));
-        self.tokens.insert(scope, Entry { token, order: self.next });
-        self.next += 1;
+        self.tokens.insert(scope, token);
     }
 
     /// Forgets the tokens of one key.
     pub fn forget_key(&mut self, fingerprint: &str) {
-        self.forget(|scope, _| *scope.key == *fingerprint);
+        self.tokens.retain(|_, token| *token.key != *fingerprint);
     }
 
     /// Forgets the tokens that have expired.
     pub fn expire(&mut self, now: Now) {
-        self.forget(|_, token| !token.lives(1, now));
+        self.tokens.retain(|_, token| token.lives(1, now));
     }
 
-    /// Every token with its scope, oldest first.
-    pub fn iter(&self) -> impl Iterator<Item = (&Scope, &Token)> {
-        self.order.values().filter_map(|scope| Some((&**scope, &*self.tokens.get(scope)?.token)))
-    }
-
-    fn forget(&mut self, which: impl Fn(&Scope, &Token) -> bool) {
-        let order = &mut self.order;
-        self.tokens.retain(|scope, entry| {
-            let gone = which(scope, &entry.token);
-            if gone {
-                order.remove(&entry.order);
-            }
-            !gone
-        });
+    /// The `most` oldest tokens.
+    pub fn oldest(&self, most: usize) -> Vec<&Token> {
+        let mut tokens: Vec<_> = self.tokens.values().map(|token| &**token).collect();
+        tokens.sort_by_key(|token| token.minted.boot);
+        tokens.truncate(most);
+        tokens
     }
 }
 
@@ -126,6 +100,23 @@ impl Token {
     /// Whether it lives at least `seconds` more.
     pub fn lives(&self, seconds: i64, now: Now) -> bool {
         self.expires.saturating_sub(now.unix) >= seconds
+    }
+}
+
+impl Scope {
+    /// The same for the same scope, and for no other: every part is written down, between newlines that none can contain.
+    pub fn id(&self) -> ScopeId {
+        let mut text = String::with_capacity(256);
+        let written = write!(text, "{}\n{}\n{}\n", self.key, self.host, self.installation);
+        written.expect("a String takes all that is written");
+        for repository in &self.repositories {
+            let _ = write!(text, "{repository}/");
+        }
+        text.push('\n');
+        for (name, level) in self.permissions.iter().flat_map(Permissions::iter) {
+            let _ = write!(text, "{name}={level},");
+        }
+        Sha256::digest(text).into()
     }
 }
 
@@ -143,7 +134,7 @@ pub fn covers(granted: &BTreeMap<String, String>, asked: &Permissions) -> bool {
 
 /// With less life left than this, in seconds, a token is renewed in the background: a quarter of GitHub's hour.
 pub const RENEW_BELOW: i64 = 15 * 60;
-/// Tokens kept at once. With 520 characters each and what belongs to it, these take about 10 MB.
+/// Tokens kept at once. With 520 characters each, these take about 10 MB.
 pub const MAX_TOKENS: usize = 10_000;
 
 #[cfg(test)]
@@ -164,72 +155,72 @@ mod tests {
         }
     }
 
-    fn token(lives: i64) -> Arc<Token> {
-        Arc::new(Token {
-            value: "ghs_x".into(),
-            expires: NOW.unix + lives,
-            expires_at: String::new(),
-            minted: NOW,
-            installation: InstallationId(1),
-            account: "octo".into(),
-            permissions: BTreeMap::new(),
-            repositories: None,
-        })
+    fn token(key: &str, lives: i64) -> Arc<Token> {
+        let line = Arc::new(Secret::from(b"{}".to_vec()));
+        Arc::new(Token { line, key: key.into(), expires: NOW.unix + lives, minted: NOW })
     }
 
     fn cache(lives: i64) -> TokenCache {
         let mut cache = TokenCache::default();
-        cache.keep(scope(1), token(lives));
+        cache.keep(scope(1).id(), token("SHA256:a", lives));
         cache
     }
 
     #[test]
     fn a_token_is_served_while_it_has_the_asked_life_left() {
-        assert!(matches!(cache(3_600).lookup(&scope(1), 300, NOW), Lookup::Good(_)));
-        assert!(matches!(cache(RENEW_BELOW).lookup(&scope(1), 300, NOW), Lookup::Good(_)));
-        assert!(matches!(cache(RENEW_BELOW - 1).lookup(&scope(1), 300, NOW), Lookup::Aging(_)));
-        assert!(matches!(cache(300).lookup(&scope(1), 300, NOW), Lookup::Aging(_)));
-        assert!(matches!(cache(299).lookup(&scope(1), 300, NOW), Lookup::Missing));
-        assert!(matches!(cache(3_600).lookup(&scope(1), 3_601, NOW), Lookup::Missing));
+        let id = scope(1).id();
+        assert!(matches!(cache(3_600).lookup(&id, 300, NOW), Lookup::Good(_)));
+        assert!(matches!(cache(RENEW_BELOW).lookup(&id, 300, NOW), Lookup::Good(_)));
+        assert!(matches!(cache(RENEW_BELOW - 1).lookup(&id, 300, NOW), Lookup::Aging(_)));
+        assert!(matches!(cache(300).lookup(&id, 300, NOW), Lookup::Aging(_)));
+        assert!(matches!(cache(299).lookup(&id, 300, NOW), Lookup::Missing));
+        assert!(matches!(cache(3_600).lookup(&id, 3_601, NOW), Lookup::Missing));
     }
 
     #[test]
     fn no_part_of_a_scope_is_overlooked() {
-        let cache = cache(3_600);
         let base = scope(1);
-        for other in [
+        let names = |names: &[&str]| names.iter().map(|name| name.parse().expect("a name")).collect();
+        let scopes = [
+            base.clone(),
             Scope { key: "SHA256:b".into(), ..base.clone() },
             Scope { host: "ghe.example".parse().expect("a host"), ..base.clone() },
             Scope { installation: InstallationId(2), ..base.clone() },
-            Scope { repositories: vec!["hello".parse().expect("a name")], ..base.clone() },
+            Scope { repositories: names(&["hello"]), ..base.clone() },
+            Scope { repositories: names(&["hello", "tools"]), ..base.clone() },
+            Scope { repositories: names(&["hello-tools"]), ..base.clone() },
             Scope { permissions: "contents=read".parse().ok(), ..base.clone() },
-        ] {
-            assert!(matches!(cache.lookup(&other, 1, NOW), Lookup::Missing), "{other:?}");
-        }
+            Scope { permissions: "contents=write".parse().ok(), ..base.clone() },
+        ];
+        let ids: std::collections::HashSet<_> = scopes.iter().map(Scope::id).collect();
+        assert_eq!(ids.len(), scopes.len());
+        assert_eq!(base.id(), scope(1).id());
     }
 
     #[test]
     fn the_oldest_goes_when_there_are_too_many() {
         let mut cache = TokenCache::default();
         for n in 0..=MAX_TOKENS as u64 {
-            cache.tokens.insert(Arc::new(scope(n)), Entry { token: token(3_600), order: n });
-            cache.order.insert(n, Arc::new(scope(n)));
-            cache.next = n + 1;
+            let minted = Now { boot: Duration::from_secs(n), ..NOW };
+            let token =
+                Token { minted, line: Arc::new(Secret::from(Vec::new())), key: "SHA256:a".into(), expires: i64::MAX };
+            cache.keep(scope(n).id(), Arc::new(token));
         }
-        cache.keep(scope(u64::MAX), token(3_600));
-        assert!(matches!(cache.lookup(&scope(0), 1, NOW), Lookup::Missing));
-        assert!(matches!(cache.lookup(&scope(1), 1, NOW), Lookup::Good(_)));
-        assert!(matches!(cache.lookup(&scope(u64::MAX), 1, NOW), Lookup::Good(_)));
+        assert_eq!(cache.tokens.len(), MAX_TOKENS);
+        assert!(matches!(cache.lookup(&scope(0).id(), 1, NOW), Lookup::Missing));
+        assert!(matches!(cache.lookup(&scope(1).id(), 1, NOW), Lookup::Good(_)));
+        assert!(matches!(cache.lookup(&scope(MAX_TOKENS as u64).id(), 1, NOW), Lookup::Good(_)));
+        assert_eq!(cache.oldest(1)[0].minted.boot, Duration::from_secs(1));
     }
 
     #[test]
     fn a_removed_key_takes_its_tokens_along_and_expired_ones_go() {
         let mut cache = cache(100);
-        cache.keep(Scope { key: "SHA256:b".into(), ..scope(1) }, token(10));
+        cache.keep(scope(2).id(), token("SHA256:b", 10));
         cache.expire(Now { unix: NOW.unix + 10, ..NOW });
-        assert_eq!(cache.iter().count(), 1);
+        assert_eq!(cache.tokens.len(), 1);
         cache.forget_key("SHA256:a");
-        assert_eq!((cache.iter().count(), cache.order.len()), (0, 0));
+        assert!(cache.tokens.is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod response;
 
 pub use refusal::{Choice, Code, Refusal};
 pub use request::{KeyChoice, NewKey, Passphrase, RemoveKey, Request, TokenRequest};
-pub use response::write_response;
+pub use response::written;
 pub use response::{
     Added, Answer, Done, Installation, Installations, KeyInfo, Keys, Pong, Removed, Status, TokenAnswer, TokenInfo,
 };

@@ -1,8 +1,10 @@
 //! What the agent answers: `{"ok":true,…}` with the fields of one answer, or `{"ok":false,…}` with those of a refusal.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Refusal;
 use crate::ids::{AppId, Host, InstallationId};
@@ -16,6 +18,9 @@ pub enum Answer {
     Pong(Pong),
     /// To `getToken`.
     Token(TokenAnswer),
+    /// The same, or any other, as a line that was written before.
+    #[serde(skip)]
+    Written(Arc<Secret<[u8]>>),
     /// To `addKey`.
     Added(Added),
     /// To `listKeys`.
@@ -170,21 +175,23 @@ pub struct Status {
 }
 
 /// What may be told of a cached token.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TokenInfo {
     /// The name of the key it was minted with.
+    #[serde(default)]
     pub key: String,
     /// The account it is for.
     pub account: String,
     /// The installation it belongs to.
     pub installation_id: InstallationId,
     /// The repositories it is narrowed to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repositories: Option<Vec<String>>,
     /// When it ends, RFC 3339 in UTC.
     pub expires_at: String,
     /// Seconds since it was minted.
+    #[serde(default)]
     pub age: u64,
 }
 
@@ -211,8 +218,8 @@ pub struct Installation {
     pub suspended: bool,
 }
 
-/// Writes one response as a line of JSON.
-pub fn write_response(response: &Result<Answer, Refusal>) -> Vec<u8> {
+/// One response as a line of JSON.
+pub fn written(response: &Result<Answer, Refusal>) -> Cow<'_, [u8]> {
     #[derive(Serialize)]
     struct Wire<'a, T> {
         ok: bool,
@@ -223,12 +230,13 @@ pub fn write_response(response: &Result<Answer, Refusal>) -> Vec<u8> {
     // Room for a token of the long kind with its surroundings, so that the buffer does not grow by copying it.
     let mut line = Vec::with_capacity(1024);
     let written = match response {
+        Ok(Answer::Written(line)) => return line.expose().into(),
         Ok(answer) => serde_json::to_writer(&mut line, &Wire { ok: true, fields: answer }),
         Err(refusal) => serde_json::to_writer(&mut line, &Wire { ok: false, fields: refusal }),
     };
     written.expect("answers have only string keys, and a Vec takes all that is written");
     line.push(b'\n');
-    line
+    line.into()
 }
 
 #[cfg(test)]
@@ -239,7 +247,8 @@ mod tests {
     #[test]
     fn an_answer_stands_beside_ok_on_one_line() {
         let pong = Answer::Pong(Pong { pong: true, version: "1.2.3".into(), protocol: 1, pid: 7, locked: false });
-        let line = write_response(&Ok(pong));
+        let pong = Ok(pong);
+        let line = written(&pong);
         assert_eq!(
             String::from_utf8_lossy(&line),
             "{\"ok\":true,\"pong\":true,\"version\":\"1.2.3\",\"protocol\":1,\"pid\":7,\"locked\":false}\n"
@@ -248,7 +257,8 @@ mod tests {
 
     #[test]
     fn a_refusal_leaves_out_what_it_does_not_say() {
-        let line = write_response(&Err(Refusal::new(Code::NoKey, "no key is loaded")));
+        let no = Err(Refusal::new(Code::NoKey, "no key is loaded"));
+        let line = written(&no);
         assert_eq!(
             String::from_utf8_lossy(&line),
             "{\"ok\":false,\"error\":\"no key is loaded\",\"code\":\"no_key\"}\n"

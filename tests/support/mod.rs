@@ -3,6 +3,7 @@
 pub(crate) mod agent;
 pub(crate) mod command;
 pub(crate) mod github;
+pub(crate) mod memory;
 pub(crate) mod peer;
 pub(crate) mod pty;
 pub(crate) mod run;
@@ -18,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, Uid};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -267,6 +268,18 @@ pub(crate) fn need(program: &str) -> bool {
         eprintln!("skipped: {program} is missing");
     }
     found
+}
+
+/// The same for a test that only root can do.
+#[must_use = "a test that is not run as root must return"]
+#[expect(clippy::print_stderr, reason = "whoever reads the test's output should see why it did nothing")]
+pub(crate) fn need_root() -> bool {
+    let root = Uid::effective().is_root();
+    if !root {
+        assert!(env::var_os("CI").is_none_or(|ci| ci != "true"), "in CI nothing is skipped, and this is not root");
+        eprintln!("skipped: this is not root");
+    }
+    root
 }
 
 /// Where the `PATH` of whoever runs the tests has `program`.

@@ -5,9 +5,10 @@ use std::io::Write as _;
 use std::process::{Child, Command, ExitStatus};
 
 use nix::pty::openpty;
+use nix::sys::termios::{LocalFlags, tcgetattr};
 
 use super::command::Capture;
-use super::wait::{DEADLINE, comes_true, poll};
+use super::wait::{DEADLINE, comes_true, poll, wait_until};
 
 /// A program on a terminal of its own, as if a person had started it there. Dropping it hangs the terminal up.
 pub(crate) struct Terminal {
@@ -48,6 +49,19 @@ impl Terminal {
 
     pub(crate) fn press(&mut self, key: Key) {
         self.keyboard.write_all(&[key as u8]).expect("the terminal is open");
+    }
+
+    /// Whether the terminal shows what is typed.
+    pub(crate) fn echoes(&self) -> bool {
+        let settings = tcgetattr(&self.keyboard).expect("it is a terminal");
+        settings.local_flags.contains(LocalFlags::ECHO)
+    }
+
+    /// Types a line when the terminal has stopped to show what is typed.
+    #[track_caller]
+    pub(crate) fn type_hidden(&mut self, line: &str) {
+        wait_until("the terminal hides what is typed", DEADLINE, || !self.echoes());
+        self.type_line(line);
     }
 
     /// All that the terminal has shown so far.
