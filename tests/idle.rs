@@ -1,11 +1,17 @@
 //! What an agent-wide limit takes away: keys that nobody asks for, and keys that were to be held too long.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use apptoken::agent::clock::{self, Now};
+use apptoken::agent::confirm::Confirm;
+use apptoken::agent::handler::{Agent, Rules};
+use apptoken::agent::peer;
+use apptoken::protocol::{Answer, Request};
 use serde_json::json;
 
 use crate::support::wait::{DEADLINE, comes_true, poll, wait_until};
-use crate::support::{NO_OPTIONS, World};
+use crate::support::{KEY, NO_OPTIONS, World};
 
 #[test]
 fn keys_are_forgotten_when_nothing_is_asked_and_looking_on_is_not_asking() {
@@ -106,4 +112,37 @@ fn with_idle_key(span: &str) -> World {
 
 fn keys_in_status(w: &World) -> usize {
     w.request(&json!({"action": "status"}))["keys"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn adding_a_key_again_does_not_lift_its_lifetime_to_the_agents_own() {
+    let mut w = World::new();
+    w.start_agent(["-t", "45m"]);
+    w.add_key(["-t", "1m"]).stderr_contains("Lifetime set to 1m\n").ok();
+    w.add_key(NO_OPTIONS).stderr_contains("Identity added").ok();
+    let line = w.apptoken(["list"]).line();
+    assert!(!line.contains("m left)") && !line.contains("44m"), "{line}");
+}
+
+#[test]
+fn after_a_night_asleep_the_first_request_does_not_bring_the_keys_back() {
+    static ASLEEP: AtomicU64 = AtomicU64::new(0);
+    let clock = || {
+        let now = clock::system();
+        Now { boot: now.boot + Duration::from_secs(ASLEEP.load(Ordering::SeqCst)), ..now }
+    };
+    let idle = Some(Duration::from_mins(10));
+    let rules = Rules { max_lifetime: None, idle, confirm: Confirm::from_env(), audit: None, debug: false };
+    let agent = Agent::new(rules, clock);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let ask = |request: serde_json::Value| {
+        let request = Request::parse(request.to_string().as_bytes()).expect("a request");
+        runtime.block_on(agent.handle(request, peer::Peer { uid: 0, pid: None })).expect("an answer")
+    };
+    let der: String = KEY.lines().filter(|line| !line.starts_with('-')).collect();
+    ask(json!({"action": "addKey", "appId": 1, "key": der, "offline": true}));
+    // The timer that would have noticed did not run meanwhile.
+    ASLEEP.store(8 * 3600, Ordering::SeqCst);
+    let Answer::Keys(keys) = ask(json!({"action": "listKeys"})) else { panic!("keys") };
+    assert_eq!(keys.keys.len(), 0);
 }

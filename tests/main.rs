@@ -2,6 +2,7 @@
 
 mod abuse;
 mod agent_output;
+mod answers;
 mod audit;
 mod choosing;
 mod command_mode;

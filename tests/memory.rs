@@ -14,7 +14,7 @@ use crate::support::github::{Entry, TokenFormat};
 use crate::support::memory::Needles;
 use crate::support::peer::Peer;
 use crate::support::wait::{DEADLINE, wait_until};
-use crate::support::{APP_ID, HOST, KEY, OTHER_KEY, SLUG, World, need_root};
+use crate::support::{APP_ID, HOST, KEY, NO_OPTIONS, OTHER_KEY, SLUG, World, need_root};
 
 /// A world with an agent, and connections to it that stay open: each secret goes over one of them.
 struct Watched {
@@ -173,6 +173,26 @@ fn the_signal_to_forget_leaves_nothing() {
     w.assert_no_secret();
 }
 
+/// The end of the program that asks is a signal, and what the registers hold at a signal the system writes to the stack.
+#[test]
+fn a_signal_leaves_nothing_of_a_token_that_has_gone() {
+    if !need_root() {
+        return;
+    }
+    let mut world = World::new();
+    world.env("APPTOKEN_ASKPASS", world.script("askpass", "exit 0"));
+    world.start_agent(NO_OPTIONS);
+    let mut w = Watched::over(world, TokenFormat::Stateless);
+    let mut request = w.add_request();
+    request["confirm"] = json!(true);
+    assert_eq!(w.adder.request(&request)["ok"], true);
+    for _ in 0..3 {
+        w.get_token();
+    }
+    assert_eq!(w.locker.request(&json!({"action": "removeKey", "key": SLUG}))["ok"], true);
+    w.assert_no_secret();
+}
+
 #[test]
 fn what_was_refused_is_wiped_as_well() {
     let Some(mut w) = Watched::new(TokenFormat::Classic) else { return };
@@ -208,7 +228,7 @@ fn what_was_refused_is_wiped_as_well() {
 fn a_token_that_arrives_after_the_lock_is_not_kept() {
     let Some(mut w) = Watched::with_key(TokenFormat::Stateless) else { return };
     w.get_token();
-    w.world.github.delay(Duration::from_millis(700));
+    w.world.github.delay(Duration::from_secs(4));
     w.asker.send(r#"{"action":"getToken","permissions":{"contents":"read"}}"#);
     let is_mint = |entry: &&Entry| entry.is("POST /app/installations/*/access_tokens");
     w.world.github.wait_for(|journal| journal.iter().filter(is_mint).count() == 2);
@@ -229,11 +249,13 @@ fn the_proof_that_github_was_shown_is_not_kept() {
 impl Watched {
     /// None where nobody may look.
     fn new(format: TokenFormat) -> Option<Self> {
-        need_root().then(World::with_agent).map(|world| {
-            world.github.token_format(format);
-            let [adder, asker, locker] = [(); 3].map(|()| world.connect());
-            Self { world, adder, asker, locker }
-        })
+        need_root().then(|| Self::over(World::with_agent(), format))
+    }
+
+    fn over(world: World, format: TokenFormat) -> Self {
+        world.github.token_format(format);
+        let [adder, asker, locker] = [(); 3].map(|()| world.connect());
+        Self { world, adder, asker, locker }
     }
 
     fn with_key(format: TokenFormat) -> Option<Self> {

@@ -368,3 +368,35 @@ fn mode(path: &Path) -> u32 {
 fn chmod(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("it is ours");
 }
+
+#[test]
+fn an_agent_on_record_that_does_not_answer_is_not_waited_for() {
+    let w = World::new();
+    let (stopped, sleeper) = parse_bourne(&w.agent(["-s"]).text()).expect("the three lines");
+    kill(sleeper, Signal::SIGSTOP).expect("it runs");
+    let second = w.agent(["-s"]).text();
+    assert_ne!(parse_bourne(&second).expect("the three lines").1, sleeper);
+    assert_eq!(w.agent(["-s"]).text(), second, "it is on record now");
+    kill(sleeper, Signal::SIGCONT).expect("it sleeps");
+    assert_eq!(wait_for_agent_at(&stopped), sleeper);
+}
+
+#[test]
+fn an_agent_that_cannot_be_recorded_works_all_the_same() {
+    let w = World::new();
+    // Where the record would be is a directory.
+    fs::create_dir_all(w.path("home/.local/state/apptoken/agent")).expect("a new directory");
+    let start = w.command(AGENT).arg("-s").env_remove("XDG_RUNTIME_DIR").run();
+    let lines = start.stderr_contains("other shells will not find this agent").text();
+    let (socket, pid) = parse_bourne(&lines).expect("the three lines");
+    assert_eq!(wait_for_agent_at(&socket), pid);
+}
+
+#[test]
+fn a_umask_that_takes_everything_does_not_spoil_the_record() {
+    let w = World::new();
+    let lines = w.shell("sh", "umask 777; exec apptoken-agent -s").text();
+    let mode = fs::metadata(w.path("run/apptoken")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o7777, 0o700);
+    assert_eq!(w.agent(["-s"]).text(), lines);
+}

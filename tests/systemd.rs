@@ -206,3 +206,13 @@ if os.environ.pop("STAY", None):
 os.environ.update(LISTEN_FDS=str(count), LISTEN_PID=str(os.getpid()))
 os.execv(program, [program] + sys.argv[4:])
 "#;
+
+#[test]
+fn readiness_that_nobody_hears_keeps_no_agent_from_starting() {
+    let w = World::new();
+    let socket = w.path("here");
+    let agent = w.command(AGENT).arg("-D").arg("-a").arg(&socket).env("NOTIFY_SOCKET", w.path("no/such")).start();
+    assert_eq!(wait_for_agent_at(&socket), agent.pid());
+    agent.signal(Signal::SIGTERM);
+    agent.finish().stdout_contains("APPTOKEN_AUTH_SOCK=").ok();
+}
