@@ -109,13 +109,22 @@ impl Agent {
         let pid = pong["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
         let peer =
             getsockopt(&self.stream, PeerCredentials).map_err(|error| CallError::Broken(error.desc().to_owned()))?;
-        if peer.pid() != pid.cast_signed() {
-            return Err(CallError::Broken("it was started by a service manager, which must also end it".to_owned()));
+        // The kernel says 0 for a process outside our namespace; as a target of signals that would be our own group.
+        if pid == 0 || peer.pid() != pid.cast_signed() {
+            return Err(CallError::Broken(
+                "who listens there is another process: a service manager, or the far end of a forwarded socket"
+                    .to_owned(),
+            ));
         }
         Ok(pid)
     }
 
-    /// Waits until the agent closes the connection, as it does when it ends.
+    /// Changes how long an answer may take.
+    pub fn set_patience(&self, deadline: Duration) -> io::Result<()> {
+        self.stream.set_read_timeout(Some(deadline))
+    }
+
+    /// Waits until the agent closes the connection, as it does when it ends, for as long as an answer may take.
     pub fn wait_for_its_end(mut self) {
         let _ = self.stream.read(&mut [0]);
     }

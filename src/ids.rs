@@ -166,7 +166,6 @@ impl Host {
     /// The base of this host's REST API, without a slash at its end.
     pub fn api_url(&self) -> String {
         match self.0.as_str() {
-            "github.localhost" => "http://api.github.localhost".to_owned(),
             host if self.is_github_kind() => format!("https://api.{host}"),
             host => format!("https://{host}/api/v3"),
         }
@@ -351,7 +350,6 @@ mod tests {
             ("github.com", "https://api.github.com"),
             ("Acme.ghe.com", "https://api.acme.ghe.com"),
             ("ghe.example:8443", "https://ghe.example:8443/api/v3"),
-            ("github.localhost", "http://api.github.localhost"),
         ] {
             assert_eq!(host.parse::<Host>().expect(host).api_url(), api);
         }

@@ -85,6 +85,29 @@ impl<'de> Deserialize<'de> for Secret<str> {
     }
 }
 
+/// Runs what handles secrets in the clear, and wipes the stack that it used: compilers and ciphers spill what they work on.
+pub fn on_wiped_stack<T>(work: impl FnOnce() -> T) -> T {
+    on_wiped_stack_if(work, |_| true)
+}
+
+/// The same, for work that turns out to have handled a secret or not: wiping costs some microseconds.
+pub fn on_wiped_stack_if<T>(work: impl FnOnce() -> T, secret: impl FnOnce(&T) -> bool) -> T {
+    // In a frame of its own, below which everything can be wiped.
+    #[inline(never)]
+    fn apart<T>(work: impl FnOnce() -> T) -> T {
+        work()
+    }
+
+    let result = apart(work);
+    if secret(&result) {
+        zeroize::zeroize_stack::<STACK_USED>();
+    }
+    result
+}
+
+/// Bytes of stack that such work uses, generously: unoptimized builds have large frames.
+const STACK_USED: usize = 128 * 1024;
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -67,6 +67,8 @@ impl Dialect {
         for &byte in value {
             match (self, byte) {
                 (Self::Bourne | Self::Csh, b'\'') => quoted.extend(b"'\\''"),
+                // `eval (…)` hands fish its words line by line, and joins them with blanks.
+                (Self::Fish, b'\n') => quoted.extend(b"'\\n'"),
                 // Between single quotes csh still expands history and ends at a newline; fish still minds its backslashes.
                 (Self::Csh, b'!' | b'\n') | (Self::Fish, b'\'' | b'\\') => quoted.extend([b'\\', byte]),
                 _ => quoted.push(byte),

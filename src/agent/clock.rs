@@ -28,7 +28,7 @@ pub fn system() -> Now {
 /// Writes a moment as RFC 3339 in UTC: `2026-11-22T14:30:00Z`.
 pub fn rfc3339(unix: i64) -> String {
     let moment = OffsetDateTime::from_unix_timestamp(unix).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    moment.format(&Rfc3339).expect("a UTC time of four-digit year has an RFC 3339 form")
+    moment.format(&Rfc3339).unwrap_or_else(|_| "9999-12-31T23:59:59Z".to_owned())
 }
 
 /// Reads RFC 3339 with any offset and fraction, as GitHub writes `expires_at`; whole seconds, rounded down.

@@ -1,11 +1,13 @@
 //! The question whether a key may be used, put to the person by the askpass program. The default is no.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
@@ -40,31 +42,59 @@ impl Confirm {
     }
 
     /// Asks whether `key` may be used for `scope` by `peer`. Dropping the future takes the question from the screen.
-    pub async fn ask(&self, key: &HeldKey, scope: &str, peer: Peer) -> Verdict {
+    ///
+    /// One question is asked at a time; those that wait for their turn wait within [`PATIENCE`] as well, and are not asked at
+    /// all if the key is not `still_wanted` by then.
+    pub async fn ask(&self, key: &HeldKey, scope: &str, peer: Peer, still_wanted: impl Fn() -> bool) -> Verdict {
         let Some(program) = &self.program else { return Verdict::CannotAsk };
+        timeout(PATIENCE, self.ask_with(program, key, scope, peer, still_wanted)).await.unwrap_or(Verdict::Unanswered)
+    }
+
+    async fn ask_with(
+        &self,
+        program: &OsStr,
+        key: &HeldKey,
+        scope: &str,
+        peer: Peer,
+        still_wanted: impl Fn() -> bool,
+    ) -> Verdict {
         let _turn = self.turn.lock().await;
+        if !still_wanted() {
+            return Verdict::Refused;
+        }
         let mut command = Command::new(program);
         command.arg(question(key, scope, peer)).env(env::SSH_ASKPASS_PROMPT, "confirm");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
-        let Ok(mut child) = command.spawn() else { return Verdict::CannotAsk };
-        let mut answer = Vec::new();
-        let said = async {
-            let mut stdout = child.stdout.take().expect("it was asked for").take(MAX_ANSWER);
-            stdout.read_to_end(&mut answer).await.ok()?;
-            child.wait().await.ok().filter(std::process::ExitStatus::success)
-        };
-        match timeout(PATIENCE, said).await {
-            Err(_) => Verdict::Unanswered,
-            Ok(None) => Verdict::Refused,
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        let Ok(child) = command.spawn() else { return Verdict::CannotAsk };
+        let mut question = Question(child);
+        match question.answer().await {
             // As ssh-agent has it: an askpass for passphrases says "yes", one with buttons only its status.
-            Ok(Some(_)) => {
-                let answer = answer.trim_ascii();
-                if answer.is_empty() || answer.eq_ignore_ascii_case(b"yes") {
-                    Verdict::Allowed
-                } else {
-                    Verdict::Refused
-                }
-            }
+            Some(answer) if answer.is_empty() || answer.eq_ignore_ascii_case(b"yes") => Verdict::Allowed,
+            _ => Verdict::Refused,
+        }
+    }
+}
+
+/// A question on the screen. Dropped, it goes, with all that the program started to ask it.
+struct Question(Child);
+
+impl Question {
+    /// What the program says, if it ends well and says little.
+    async fn answer(&mut self) -> Option<Vec<u8>> {
+        let mut said = Vec::new();
+        let stdout = self.0.stdout.take().expect("it was asked for");
+        stdout.take(MAX_ANSWER + 1).read_to_end(&mut said).await.ok()?;
+        let whole = said.len() as u64 <= MAX_ANSWER;
+        let status = if whole { self.0.wait().await.ok()? } else { return None };
+        status.success().then(|| said.trim_ascii().to_vec())
+    }
+}
+
+impl Drop for Question {
+    fn drop(&mut self) {
+        // Its own group, which is its number; it cannot be another's before the child was waited for.
+        if let Some(pid) = self.0.id().and_then(|pid| i32::try_from(pid).ok()) {
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
         }
     }
 }

@@ -16,10 +16,15 @@ use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid, setsid};
 use super::Failure;
 use crate::output::print;
 
+/// Makes every file and directory that is made from now on its owner's alone, whatever umask the process was started with.
+pub fn make_files_private() {
+    umask(Mode::from_bits_truncate(0o077));
+}
+
 /// Makes the process one that others of our uid cannot look into, that leaves no core behind, and whose files are its owner's
 /// alone, whatever the umask it was started with.
 pub fn harden() -> Result<(), Failure> {
-    umask(Mode::from_bits_truncate(0o077));
+    make_files_private();
     let failed = |what: &str, error: nix::Error| Failure::new(format!("cannot {what}: {}", error.desc()));
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {

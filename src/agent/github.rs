@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::{self, Clock};
 use super::reply::{GitHubError, Reply};
-use crate::ids::{AppNames, InstallationId, Level, Owner, Permissions, Repo, RepoName};
+use crate::ids::{AppNames, Host, InstallationId, Level, Owner, Permissions, Repo, RepoName};
 use crate::protocol::Installation;
 use crate::secret::Secret;
 
@@ -40,8 +40,10 @@ pub trait App: Send + Sync {
 pub struct Granted {
     /// The token.
     pub token: Secret<str>,
-    /// When it ends, in seconds since 1970.
+    /// When it ends, in seconds since 1970 by GitHub's clock.
     pub expires: i64,
+    /// The same moment by our clock.
+    pub expires_here: i64,
     /// What it may do; empty when GitHub did not say.
     pub permissions: BTreeMap<String, String>,
     /// The repositories it is narrowed to, as `OWNER/NAME`.
@@ -127,11 +129,15 @@ impl GitHub {
         let narrowing = Narrowing { repositories, permissions };
         let body = serde_json::to_vec(&narrowing).expect("a narrowing has only string keys");
         let path = format!("/app/installations/{installation}/access_tokens");
-        let body: Body = self.send(app, Method::POST, &path, Some(body)).await?.read()?;
+        let reply = self.send(app, Method::POST, &path, Some(body)).await?;
+        let here = (self.clock)().unix;
+        let body: Body = reply.read()?;
         let expires =
             clock::parse_rfc3339(&body.expires_at).ok_or(GitHubError::Unreadable("a token without a readable end"))?;
+        // By our own clock, however far it is from GitHub's: that is the one its life is measured with.
+        let expires_here = expires.saturating_sub(reply.date().unwrap_or(here).saturating_sub(here));
         let repositories = body.repositories.map(|all| all.into_iter().map(|one| one.full_name).collect());
-        Ok(Granted { token: body.token, expires, permissions: body.permissions, repositories })
+        Ok(Granted { token: body.token, expires, expires_here, permissions: body.permissions, repositories })
     }
 
     async fn one_installation(&self, app: &dyn App, path: &str) -> Result<Installation, GitHubError> {
@@ -154,9 +160,10 @@ impl GitHub {
             Url::parse(&format!("{}{path}", app.api_url())).map_err(|_| GitHubError::Unreadable("an API address"))?;
         let client = self.client(&url);
         let mut repeated = false;
+        let mut ahead = self.ahead.load(Ordering::Relaxed);
         loop {
             let here = (self.clock)().unix;
-            let jwt = app.jwt(here + self.ahead.load(Ordering::Relaxed)).await?;
+            let jwt = app.jwt(here.saturating_add(ahead)).await?;
             let mut request =
                 client.request(method.clone(), url.clone()).headers(headers()).header(AUTHORIZATION, bearer(&jwt)?);
             if let Some(body) = &body {
@@ -166,7 +173,8 @@ impl GitHub {
             match reply.judge() {
                 Err(GitHubError::ClockSkew(Some(there))) if !repeated => {
                     repeated = true;
-                    self.ahead.store(there - here, Ordering::Relaxed);
+                    ahead = there.saturating_sub(here);
+                    self.ahead.store(ahead, Ordering::Relaxed);
                 }
                 Err(GitHubError::ClockSkew(there)) => {
                     return Err(GitHubError::ClockSkew(there.map(|there| there - here)));
@@ -240,6 +248,18 @@ pub fn api_base(text: &str) -> Option<String> {
         url.username().is_empty() && url.password().is_none() && url.query().is_none() && url.fragment().is_none();
     let allowed = bare && (url.scheme() == "https" || url.scheme() == "http" && loopback);
     allowed.then(|| url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// The host whose tokens an API grants: `api.github.com` is github.com's, and a GitHub Enterprise Server's is its own.
+pub fn host_of_api(api_url: &str) -> Option<Host> {
+    let url = Url::parse(api_url).ok()?;
+    let name = url.host_str()?;
+    let tenant = name.strip_prefix("api.").filter(|name| *name == "github.com" || name.ends_with(".ghe.com"));
+    match (tenant, url.port()) {
+        (Some(host), None) => host.parse().ok(),
+        (_, Some(port)) => format!("{name}:{port}").parse().ok(),
+        (None, None) => name.parse().ok(),
+    }
 }
 
 fn headers() -> HeaderMap {

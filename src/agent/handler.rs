@@ -14,13 +14,13 @@ use super::github::GitHub;
 use super::keyring::HeldKey;
 use super::lock::{LockKey, Salt, new_salt, penalty};
 use super::peer::Peer;
-use super::state::{Found, Held, Place, State};
+use super::state::{Found, Held, NotUnlocked, Place, State};
 use super::tokens::{ScopeId, Token};
 use crate::lifetime;
 use crate::protocol::{
     Answer, Code, Done, Installations, KeyChoice, Keys, PROTOCOL, Pong, Refusal, Removed, Request, Status, TokenInfo,
 };
-use crate::secret::Secret;
+use crate::secret::{Secret, on_wiped_stack};
 
 /// The agent behind the socket.
 pub struct Agent {
@@ -29,7 +29,7 @@ pub struct Agent {
     asked: Mutex<Duration>,
     failed_unlocks: Mutex<u32>,
     /// Deriving a lock's key takes 64 MiB; one at a time.
-    deriving: Semaphore,
+    deriving: Arc<Semaphore>,
     started: Now,
     pub(super) rules: Rules,
     pub(super) clock: Clock,
@@ -62,7 +62,7 @@ impl Agent {
             state: Mutex::default(),
             asked: Mutex::new(now.boot),
             failed_unlocks: Mutex::default(),
-            deriving: Semaphore::new(1),
+            deriving: Arc::new(Semaphore::new(1)),
             started: now,
             rules,
             clock,
@@ -76,7 +76,9 @@ impl Agent {
     /// Carries out one request. Dropping the future is safe: what others wait for as well goes on.
     pub async fn handle(self: &Arc<Self>, request: Request, peer: Peer) -> Result<Answer, Refusal> {
         if !matches!(request, Request::Ping | Request::Status) {
-            *guard(&self.asked) = (self.clock)().boot;
+            // What had its time before this request came is not brought back by it.
+            let now = self.state(|_, now| now);
+            *guard(&self.asked) = now.boot;
         }
         match request {
             Request::Ping => Ok(Answer::Pong(self.pong())),
@@ -91,7 +93,12 @@ impl Agent {
                 self.held(|_, _| ())?;
                 Ok(Answer::Removed(Removed { removed: self.forget_all() }))
             }
-            Request::Lock(with) => self.lock(with.passphrase).await.map(Answer::Done),
+            Request::Lock(with) => {
+                // Who locks and leaves has locked.
+                let agent = Arc::clone(self);
+                let locking = tokio::spawn(async move { agent.lock(with.passphrase).await });
+                locking.await.expect("locking does not panic").map(Answer::Done)
+            }
             Request::Unlock(with) => self.unlock(with.passphrase).await.map(Answer::Done),
             Request::Installations(choice) => self.where_installed(&choice, peer).await.map(Answer::Installations),
         }
@@ -104,7 +111,11 @@ impl Agent {
 
     /// Forgets what is over; returns how long until there is more to forget.
     pub fn expire(&self) -> Option<Duration> {
-        let idle_left = |now: Now| Some((self.rules.idle? + *guard(&self.asked)).saturating_sub(now.boot));
+        // Nothing is left to forget once that time is over.
+        let idle_left = |now: Now| {
+            let over = self.rules.idle? + *guard(&self.asked);
+            over.checked_sub(now.boot).filter(|left| !left.is_zero())
+        };
         self.state(|state, now| [state.next_expiry(now), idle_left(now)].into_iter().flatten().min())
     }
 
@@ -139,7 +150,8 @@ impl Agent {
         }
         let no =
             |why: String| Refusal::new(Code::Denied, format!("the use of key {} was not confirmed: {why}", key.name));
-        match self.rules.confirm.ask(key, &scope(), peer).await {
+        let still_wanted = || self.still_held(key).is_ok();
+        match self.rules.confirm.ask(key, &scope(), peer, still_wanted).await {
             Verdict::Allowed => self.still_held(key),
             Verdict::Refused => Err(no("the user said no".to_owned())),
             Verdict::Unanswered => Err(no(format!("nobody answered in {}", lifetime::show(PATIENCE)))),
@@ -163,19 +175,23 @@ impl Agent {
         let key = self.derive(passphrase, salt).await;
         // Another may have locked it meanwhile.
         self.held(|_, _| ())?;
-        self.state(|state, _| state.lock(&key, salt));
+        on_wiped_stack(|| self.state(|state, _| state.lock(&key, salt)));
         Ok(Done {})
     }
 
     async fn unlock(&self, passphrase: Secret<str>) -> Result<Done, Refusal> {
         let Some(salt) = self.state(|state, _| state.salt()) else {
-            return Err(Refusal::new(Code::BadRequest, "the agent is not locked"));
+            return Err(not_locked());
         };
         let key = self.derive(passphrase, salt).await;
-        if self.state(|state, _| state.unlock(&key)).is_ok() {
-            *guard(&self.failed_unlocks) = 0;
-            self.key_added.notify_one();
-            return Ok(Done {});
+        match on_wiped_stack(|| self.state(|state, _| state.unlock(&key))) {
+            Ok(()) => {
+                *guard(&self.failed_unlocks) = 0;
+                self.key_added.notify_one();
+                return Ok(Done {});
+            }
+            Err(NotUnlocked::NotLocked) => return Err(not_locked()),
+            Err(NotUnlocked::WrongPassphrase) => {}
         }
         let failures = {
             let mut failures = guard(&self.failed_unlocks);
@@ -187,8 +203,13 @@ impl Agent {
     }
 
     async fn derive(&self, passphrase: Secret<str>, salt: Salt) -> LockKey {
-        let _turn = self.deriving.acquire().await.expect("the semaphore is never closed");
-        spawn_blocking(move || LockKey::derive(&passphrase, &salt)).await.expect("deriving does not panic")
+        let turn = Arc::clone(&self.deriving).acquire_owned().await.expect("the semaphore is never closed");
+        let derive = move || {
+            // With the work, not with who waits for it: those may leave.
+            let _turn = turn;
+            LockKey::derive(&passphrase, &salt)
+        };
+        spawn_blocking(derive).await.expect("deriving does not panic")
     }
 
     fn is_locked(&self) -> bool {
@@ -236,6 +257,10 @@ fn token_info(key: String, token: &Token, now: Now) -> TokenInfo {
     told.key = key;
     told.age = now.boot.saturating_sub(token.minted.boot).as_secs();
     told
+}
+
+fn not_locked() -> Refusal {
+    Refusal::new(Code::BadRequest, "the agent is not locked").hint("lock it: apptoken lock")
 }
 
 fn locked() -> Refusal {

@@ -89,7 +89,7 @@ impl Keyring {
         let Some(last) = fitting.next_back() else {
             return Err(if self.keys.is_empty() { NotChosen::Empty } else { NotChosen::NoneFits });
         };
-        if fitting.all(|key| key.host == last.host && key.app_id == last.app_id) {
+        if fitting.all(|key| key.host == last.host && key.api_url == last.api_url && key.app_id == last.app_id) {
             return Ok(last);
         }
         Err(NotChosen::Several(self.keys.iter().filter(fits).map(|key| &**key).collect()))
@@ -158,7 +158,7 @@ impl HeldKey {
     }
 
     /// Everything, the key in the clear: what is sealed when the agent is locked.
-    pub fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
+    pub fn to_bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
         let parcel = Parcel {
             name: self.name.clone(),
             fingerprint: self.fingerprint.to_string(),
@@ -170,9 +170,9 @@ impl HeldKey {
             installation: self.installation,
             forget_at: self.forget_at,
             confirm: self.confirm,
-            pkcs1: STANDARD.encode(self.pkcs1.open().expose()).into(),
+            pkcs1: STANDARD.encode(self.pkcs1.open()?.expose()).into(),
         };
-        Zeroizing::new(serde_json::to_vec(&parcel).expect("a parcel has only string keys"))
+        Some(Zeroizing::new(serde_json::to_vec(&parcel).expect("a parcel has only string keys")))
     }
 
     /// Reads what [`HeldKey::to_bytes`] wrote.

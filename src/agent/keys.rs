@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
-use super::github::{App, api_base};
+use super::github::{App, api_base, host_of_api};
 use super::handler::{Agent, gone};
 use super::key::AppKey;
 use super::keyring::{HeldKey, NotAdded, NotChosen};
@@ -16,6 +16,7 @@ use crate::ids::Host;
 use crate::lifetime::{self, MAX_LIFETIME};
 use crate::pem::KeyError;
 use crate::protocol::{Added, Choice, Code, NewKey, Refusal, Removed};
+use crate::secret::on_wiped_stack;
 
 impl Agent {
     /// Chooses a key that is held.
@@ -39,9 +40,11 @@ impl Agent {
             let before = held.keyring.get(&key.fingerprint).cloned();
             let wanted = slug.clone().unwrap_or_else(|| format!("app-{}", key.app_id));
             key.name = new.name.clone().unwrap_or_else(|| held.keyring.free_name(&wanted, &key.fingerprint));
-            let lifetime = new.lifetime.map(Duration::from_secs).or(self.rules.max_lifetime);
             // Adding a key again loosens nothing: a limit that it had stays unless a new one is given.
-            key.forget_at = lifetime.map(|span| now.boot + span).or(before.as_ref().and_then(|key| key.forget_at));
+            let until = |span: Duration| now.boot + span;
+            let asked = new.lifetime.map(Duration::from_secs).map(until);
+            let had = before.as_ref().and_then(|key| key.forget_at);
+            key.forget_at = asked.or(had).or(self.rules.max_lifetime.map(until));
             key.confirm |= before.as_ref().is_some_and(|key| key.confirm);
             let key = held.keyring.add(key).map_err(|why| not_added(&why))?;
             if let Some(before) = before {
@@ -66,7 +69,7 @@ impl Agent {
 
     /// Forgets one key: by name, by fingerprint, or by itself.
     pub(super) fn remove(&self, which: &str) -> Result<Removed, Refusal> {
-        let fingerprint = AppKey::from_wire(&which.into()).map(|key| key.fingerprint);
+        let fingerprint = on_wiped_stack(|| AppKey::from_wire(&which.into()).map(|key| key.fingerprint));
         let which = fingerprint.as_deref().unwrap_or(which);
         let key = self.held(|held, _| held.remove(which))?;
         key.map(|key| Removed { removed: vec![key.name.clone()] }).ok_or_else(|| {
@@ -77,8 +80,19 @@ impl Agent {
     /// Reads and judges a key that was sent, before anything is asked or changed.
     fn read(&self, new: &NewKey) -> Result<HeldKey, Refusal> {
         self.judge(new)?;
-        let key = AppKey::from_wire(&new.key).map_err(bad_key)?;
-        let host = new.host.clone().unwrap_or_else(Host::github);
+        let (fingerprint, bits, pkcs1) = on_wiped_stack(|| {
+            AppKey::from_wire(&new.key).map(|key| (key.fingerprint, key.bits, Shielded::new(key.pkcs1.expose())))
+        })
+        .map_err(bad_key)?;
+        // An API elsewhere has its tokens elsewhere: they must never be taken for github.com's.
+        let host = match (&new.host, &new.api_url) {
+            (Some(host), _) => host.clone(),
+            (None, None) => Host::github(),
+            (None, Some(api_url)) => host_of_api(api_url).ok_or_else(|| {
+                Refusal::new(Code::BadRequest, "it is not known which host this API belongs to")
+                    .hint("say it with `--host`")
+            })?,
+        };
         let api_url = new.api_url.clone().unwrap_or_else(|| host.api_url());
         let api_url = api_base(&api_url).ok_or_else(|| {
             Refusal::new(Code::BadRequest, "the API's address must be https, or http to this machine")
@@ -86,8 +100,8 @@ impl Agent {
         })?;
         Ok(HeldKey {
             name: String::new(),
-            fingerprint: key.fingerprint.into(),
-            bits: key.bits,
+            fingerprint: fingerprint.into(),
+            bits,
             app_id: new.app_id.clone(),
             app: None,
             host,
@@ -95,7 +109,7 @@ impl Agent {
             installation: new.installation_id,
             forget_at: None,
             confirm: new.confirm,
-            pkcs1: Arc::new(Shielded::new(key.pkcs1.expose())),
+            pkcs1: Arc::new(pkcs1),
         })
     }
 
@@ -129,7 +143,9 @@ impl Agent {
             };
         }
         match self.github.app(&app).await {
-            Ok(names) => {
+            Ok(mut names) => {
+                // It becomes a name here, and is shown in questions: only what a name may be.
+                names.slug = names.slug.filter(|slug| is_name(slug));
                 let slug = names.slug.clone();
                 key.app = Some(names);
                 Ok((slug, None))

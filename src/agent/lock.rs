@@ -5,9 +5,9 @@ use std::time::Duration;
 use aes_gcm::aead::{Aead, KeyInit};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use argon2::{Algorithm, Argon2, Params, Version};
-use zeroize::{Zeroizing, zeroize_stack};
+use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::secret::{Secret, on_wiped_stack};
 
 /// What a passphrase was mixed with, new for each lock.
 pub type Salt = [u8; 16];
@@ -25,12 +25,10 @@ impl LockKey {
     /// Derives the key with Argon2id (RFC 9106); takes a tenth of a second and 64 MiB, by design.
     pub fn derive(passphrase: &Secret<str>, salt: &Salt) -> Self {
         let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("these parameters are within Argon2's bounds");
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let mut key = Zeroizing::new([0; 32]);
-        Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
-            .hash_password_into(passphrase.expose().as_bytes(), salt, &mut *key)
+        on_wiped_stack(|| argon2.hash_password_into(passphrase.expose().as_bytes(), salt, &mut *key))
             .expect("salt, key and passphrase have lengths that Argon2 takes");
-        // The hash leaves the passphrase's bytes in the frames below.
-        zeroize_stack::<STACK_USED>();
         Self(key)
     }
 
@@ -72,8 +70,6 @@ fn random<const N: usize>() -> [u8; N] {
 const MEMORY_KIB: u32 = 64 * 1024;
 const PASSES: u32 = 3;
 const LANES: u32 = 1;
-/// Bytes of stack that deriving uses, generously.
-const STACK_USED: usize = 32 * 1024;
 const PENALTY_STEP: Duration = Duration::from_millis(100);
 const MAX_PENALTY: Duration = Duration::from_secs(10);
 

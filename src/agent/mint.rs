@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::github::Granted;
 use super::handler::{Agent, gone};
 use super::keyring::HeldKey;
 use super::peer::Peer;
@@ -9,8 +10,8 @@ use super::refuse::{Asked, install_hint, refuse};
 use super::reply::GitHubError;
 use super::signing::Signing;
 use super::state::{Found, Place, Target};
-use super::tokens::{Lookup, Scope, Token, covers};
-use crate::ids::{Permissions, RepoName};
+use super::tokens::{Lookup, Scope, Token, covers, within};
+use crate::ids::{Permissions, Repo, RepoName};
 use crate::protocol::{Answer, Choice, Code, Installation, Refusal, TokenAnswer, TokenRequest, written};
 use crate::secret::Secret;
 
@@ -87,6 +88,13 @@ impl Agent {
                     "the repository belongs to another owner than the one given",
                 )
                 .hint("leave the owner out: the repository says it"));
+            }
+            (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
+                return Err(Refusal::new(
+                    Code::BadRequest,
+                    "an installation was chosen twice, by its number and by its account",
+                )
+                .hint("leave one of the two out; `repositories` narrows within an installation"));
             }
             (Some(id), ..) => Target::Id(id),
             (None, Some(repo), _) => Target::Repo(repo),
@@ -168,13 +176,7 @@ impl Agent {
                 return Err(refuse(&error, &key, Asked::Token(&target)));
             }
         };
-        // GitHub may say nothing of permissions, but what it says must not be more than was asked for.
-        if let Some(asked) = &scope.permissions
-            && !granted.permissions.is_empty()
-            && !covers(&granted.permissions, asked)
-        {
-            return Err(refuse(&GitHubError::PermissionNotGranted, &key, Asked::Token(&target)));
-        }
+        check_scope(&scope, &target, &granted).map_err(|error| refuse(&error, &key, Asked::Token(&target)))?;
         let answer = Ok(Answer::Token(TokenAnswer {
             token: granted.token,
             expires_at: super::clock::rfc3339(granted.expires),
@@ -186,7 +188,7 @@ impl Agent {
         }));
         let line = Arc::new(Secret::from(written(&answer).into_owned()));
         let (key, minted) = (Arc::clone(&key.fingerprint), (self.clock)());
-        let token = Arc::new(Token { line, key, expires: granted.expires, minted });
+        let token = Arc::new(Token { line, key, expires: granted.expires_here, minted });
         self.held(|held, now| {
             // The key may have been removed meanwhile, and with it all that was had with it.
             let still = held.keyring.get(&scope.key).is_some();
@@ -227,6 +229,31 @@ impl Question {
         };
         let permissions = self.permissions.as_ref().map_or_else(|| "all permissions".to_owned(), ToString::to_string);
         format!("{target}, {repositories}, {permissions:.MAX_PERMISSIONS_SHOWN$}")
+    }
+}
+
+/// A token must be good for what was asked, and for no more: what GitHub says it granted is held against the question.
+fn check_scope(scope: &Scope, target: &Target, granted: &Granted) -> Result<(), GitHubError> {
+    if let Some(asked) = &scope.permissions {
+        // GitHub need not say what it granted.
+        if !granted.permissions.is_empty() && !covers(&granted.permissions, asked) {
+            return Err(GitHubError::PermissionNotGranted);
+        }
+        if !within(&granted.permissions, asked) {
+            return Err(GitHubError::Unreadable("a token that may do more than was asked for"));
+        }
+    }
+    let Some(repositories) = &granted.repositories else { return Ok(()) };
+    let fits = |full: &String| {
+        full.parse::<Repo>().is_ok_and(|repo| {
+            let owned = !matches!(target, Target::Repo(asked) if asked.owner != repo.owner);
+            owned && (scope.repositories.is_empty() || scope.repositories.contains(&repo.name))
+        })
+    };
+    if repositories.iter().all(fits) {
+        Ok(())
+    } else {
+        Err(GitHubError::Unreadable("a token for other repositories than asked for"))
     }
 }
 

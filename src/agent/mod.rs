@@ -136,7 +136,8 @@ fn stay(args: &Args) -> Result<(), Failure> {
         None => {}
     }
     if in_foreground {
-        sd_notify::notify(&[sd_notify::NotifyState::Ready]).map_err(failed)?;
+        // Who is not listened to serves all the same, as sd_notify(3) advises.
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     }
     // What is slow at its first use is readied while nobody waits for it.
     runtime.spawn_blocking(jwt::warm_up);
@@ -162,6 +163,7 @@ fn rules(args: &Args) -> Result<Rules, Failure> {
 
 /// Starts an agent in the background, or finds the one that is there, and prints where it is.
 fn start(args: &Args) -> Result<(), Failure> {
+    daemon::make_files_private();
     let reuse = !args.new && args.socket.is_none();
     // Held until the end of this function: who starts at the same time then finds this agent.
     let record = Record::lock();
@@ -177,10 +179,12 @@ fn start(args: &Args) -> Result<(), Failure> {
     let mut arguments = vec!["--stay".into()];
     arguments.extend(args.for_staying());
     let (mut child, socket) = daemon::start_staying(&arguments)?;
-    let told = print_lines(&args.dialect().announce(&socket, child.id(), !args.quiet)).and_then(|()| match record {
-        Ok(record) if reuse => record.write(&socket),
-        _ => Ok(()),
-    });
+    if let (true, Ok(record)) = (reuse, &record)
+        && let Err(error) = record.write(&socket)
+    {
+        say(format_args!("apptoken-agent: warning: other shells will not find this agent: {error}"));
+    }
+    let told = print_lines(&args.dialect().announce(&socket, child.id(), !args.quiet));
     if told.is_err() {
         // Nobody would ever find it.
         daemon::end_child(&mut child);
@@ -212,10 +216,12 @@ fn end(args: &Args) -> Result<(), Failure> {
     // It cannot have ended and its number gone to another process: its end of the connection is open.
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)
         .map_err(|error| Failure::new(format!("cannot end the agent, process {pid}: {}", error.desc())))?;
-    agent.wait_for_its_end();
-    // Its socket is the last thing to go.
     let deadline = Instant::now() + END_DEADLINE;
-    while client::Agent::from_env().is_ok() {
+    let _ = agent.set_patience(END_DEADLINE);
+    agent.wait_for_its_end();
+    // The file of its socket is the last thing to go, after all that is secret.
+    let socket = std::env::var_os(env::AUTH_SOCK).map(PathBuf::from).unwrap_or_default();
+    while socket.symlink_metadata().is_ok() {
         if Instant::now() > deadline {
             return Err(Failure::new(format!("the agent, process {pid}, does not end")));
         }

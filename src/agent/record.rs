@@ -7,7 +7,6 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use super::Failure;
 use super::args::Args;
 use crate::client::Agent;
 use crate::lifetime;
@@ -42,6 +41,8 @@ impl Record {
     pub fn living(&self, args: &Args) -> Option<(PathBuf, u32)> {
         let socket = recorded_socket()?;
         let mut agent = Agent::connect(&socket).ok()?;
+        // A shell is waiting to start. One that does not answer now is no agent to find.
+        agent.set_patience(ANSWER_DEADLINE).ok()?;
         let pid = agent.pid().ok()?;
         let status = agent.call(&Request::Status).ok()?;
         lacks("-t", args.lifetime, status["maxLifetime"].as_u64());
@@ -53,11 +54,7 @@ impl Record {
     }
 
     /// Writes down where the agent is, at once or not at all.
-    pub fn write(&self, socket: &Path) -> Result<(), Failure> {
-        self.replace(socket).map_err(|error| Failure::new(format!("cannot record the agent: {error}")))
-    }
-
-    fn replace(&self, socket: &Path) -> io::Result<()> {
+    pub fn write(&self, socket: &Path) -> io::Result<()> {
         let mut options = tempfile::Builder::new();
         let mut file = options.permissions(fs::Permissions::from_mode(0o600)).tempfile_in(&self.directory)?;
         file.write_all(socket.as_os_str().as_bytes())?;
@@ -76,3 +73,5 @@ fn lacks(option: &str, asked: Option<Duration>, has: Option<u64>) {
 /// How long another start may take, and how often to look.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 const START_CHECK: Duration = Duration::from_millis(5);
+/// How long the agent on record may take to answer.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(2);

@@ -35,6 +35,8 @@ pub fn refuse(error: &GitHubError, key: &HeldKey, asked: Asked<'_>) -> Refusal {
     match error {
         GitHubError::CannotSign => Refusal::new(Code::BadKey, "this private key cannot sign: its parts do not belong together")
             .hint("download a new one under \"Private keys\" on the App's settings page"),
+        GitHubError::KeyGone => Refusal::new(Code::NoKey, "the key was removed, or locked away, meanwhile")
+            .hint("see `apptoken list`"),
         GitHubError::WrongKey => Refusal::new(Code::AppMismatch, format!("{host} does not know this key for App {app}"))
             .hint(format!("compare {} with the keys on that App's settings page, and `--app-id` with the App", key.fingerprint)),
         GitHubError::AppHasNoKey => Refusal::new(Code::AppMismatch, format!("App {app} has no private key at all"))

@@ -73,14 +73,14 @@ impl Reply {
     }
 
     /// GitHub's time, from its `Date` header.
-    fn date(&self) -> Option<i64> {
+    pub(super) fn date(&self) -> Option<i64> {
         self.header(DATE.as_str()).and_then(clock::parse_http_date)
     }
 
     /// Seconds until the rate limit is lifted, by GitHub's own clock.
     fn until_reset(&self) -> Option<u64> {
         let reset: i64 = self.header("x-ratelimit-reset")?.parse().ok()?;
-        u64::try_from(reset - self.date()?).ok().map(|seconds| seconds + 1)
+        reset.checked_sub(self.date()?).and_then(|seconds| u64::try_from(seconds).ok()?.checked_add(1))
     }
 
     /// The path of the next page, from the `Link` header; only within the same API.
@@ -99,8 +99,10 @@ impl Reply {
 /// Why GitHub gave no answer that can be used. `agent/refuse.rs` puts them into words.
 #[derive(Clone, Debug, PartialEq)]
 pub enum GitHubError {
-    /// The key went away before it could sign, or cannot sign.
+    /// The key cannot sign.
     CannotSign,
+    /// The key was removed, or locked away, before it could sign.
+    KeyGone,
     /// 401: the JWT is not signed with a key of this App.
     WrongKey,
     /// 404 `Integration not found`, or 401 for a client ID that is none: there is no such App.

@@ -20,6 +20,7 @@ use super::peer::Peer;
 use crate::frame::{FrameError, Scanner};
 use crate::output::say;
 use crate::protocol::{Answer, Code, Refusal, Request, written};
+use crate::secret::on_wiped_stack_if;
 
 /// The signals that the agent minds.
 pub struct Signals {
@@ -164,7 +165,9 @@ impl Connection {
         let mut deadline = None;
         loop {
             if let Some(message) = self.scanner.next(&self.inbox).map_err(End::Unframed)? {
-                let request = Request::parse(&self.inbox[message.clone()]);
+                let parse = || Request::parse(&self.inbox[message.clone()]);
+                // What was refused may have been a key as well.
+                let request = on_wiped_stack_if(parse, |request| request.as_ref().map_or(true, Request::has_secret));
                 self.inbox[message].zeroize();
                 return Ok(request);
             }

@@ -3,7 +3,7 @@
 //! What leaks memory by side channels or speculation gets some bytes wrong. The key that opens the secret is the hash of a
 //! large random block, so that all of the block would have to be leaked without one wrong bit.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aes_gcm::aead::{Aead, KeyInit};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::secret::Secret;
 
 /// A secret that is in the clear only in what [`Shielded::open`] returns.
-pub struct Shielded(Mutex<Sealed>);
+pub struct Shielded(Mutex<Option<Sealed>>);
 
 struct Sealed {
     block: Secret<[u8]>,
@@ -23,15 +23,24 @@ struct Sealed {
 impl Shielded {
     /// Shields a secret.
     pub fn new(secret: &[u8]) -> Self {
-        Self(Mutex::new(Sealed::new(secret)))
+        Self(Mutex::new(Some(Sealed::new(secret))))
     }
 
-    /// Returns the secret, and shields it anew under another block.
-    pub fn open(&self) -> Secret<[u8]> {
-        let mut sealed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let secret = sealed.open();
-        *sealed = Sealed::new(secret.expose());
-        secret
+    /// Returns the secret, and shields it anew under another block; `None` once it was wiped.
+    pub fn open(&self) -> Option<Secret<[u8]>> {
+        let mut sealed = self.sealed();
+        let secret = sealed.as_ref()?.open();
+        *sealed = Some(Sealed::new(secret.expose()));
+        Some(secret)
+    }
+
+    /// Wipes it, whoever still refers to it.
+    pub fn wipe(&self) {
+        *self.sealed() = None;
+    }
+
+    fn sealed(&self) -> MutexGuard<'_, Option<Sealed>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -71,10 +80,13 @@ mod tests {
     #[test]
     fn what_was_shielded_opens_again_and_again_under_a_new_block_each_time() {
         let shielded = Shielded::new(b"a private key");
-        let before = shielded.0.lock().expect("not poisoned").ciphertext.clone();
+        let ciphertext = || shielded.sealed().as_ref().map(|sealed| sealed.ciphertext.clone());
+        let before = ciphertext();
         for _ in 0..3 {
-            assert_eq!(shielded.open().expose(), b"a private key");
+            assert_eq!(shielded.open().expect("it was not wiped").expose(), b"a private key");
         }
-        assert_ne!(shielded.0.lock().expect("not poisoned").ciphertext, before);
+        assert_ne!(ciphertext(), before);
+        shielded.wipe();
+        assert!(shielded.open().is_none());
     }
 }

@@ -9,7 +9,7 @@ use super::keyring::HeldKey;
 use super::reply::GitHubError;
 use super::shield::Shielded;
 use crate::ids::AppId;
-use crate::secret::Secret;
+use crate::secret::{Secret, on_wiped_stack};
 
 /// What signing needs of a key.
 pub struct Signing {
@@ -32,7 +32,12 @@ impl App for Signing {
 
     fn jwt(&self, now: i64) -> Pin<Box<dyn Future<Output = Result<Secret<str>, GitHubError>> + Send + '_>> {
         let (app_id, pkcs1) = (self.app_id.clone(), Arc::clone(&self.pkcs1));
-        let sign = move || jwt::sign(&app_id, &pkcs1.open(), now).map_err(|_| GitHubError::CannotSign);
+        let sign = move || {
+            on_wiped_stack(|| {
+                let key = pkcs1.open().ok_or(GitHubError::KeyGone)?;
+                jwt::sign(&app_id, &key, now).map_err(|_| GitHubError::CannotSign)
+            })
+        };
         Box::pin(async { tokio::task::spawn_blocking(sign).await.unwrap_or(Err(GitHubError::CannotSign)) })
     }
 }

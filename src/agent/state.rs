@@ -74,9 +74,14 @@ pub struct Found {
     pub account: String,
 }
 
-/// The passphrase is not the one that locked.
+/// Why nothing was unlocked.
 #[derive(Debug, PartialEq, Eq)]
-pub struct WrongPassphrase;
+pub enum NotUnlocked {
+    /// It is not locked, or not any more.
+    NotLocked,
+    /// The passphrase is not the one that locked.
+    WrongPassphrase,
+}
 
 impl State {
     /// Forgets what is over at `now`. Called before anything is looked up, so that nothing is used past its time.
@@ -84,7 +89,7 @@ impl State {
         match self {
             Self::Unlocked(held) => {
                 for key in held.keyring.expire(now) {
-                    held.forget_traces(&key);
+                    held.let_go(&key);
                 }
             }
             Self::Locked(locked) => locked.keys.retain(|key| key.forget_at.is_none_or(|at| at > now.boot)),
@@ -105,6 +110,7 @@ impl State {
         match self {
             Self::Unlocked(held) => {
                 let names = held.keyring.iter().map(|key| key.name.clone()).collect();
+                held.keyring.iter().for_each(|key| key.pkcs1.wipe());
                 *held = Held::default();
                 names
             }
@@ -126,18 +132,19 @@ impl State {
     /// Seals every key under `key`, which was derived with `salt`, and drops tokens and plaintext. Does nothing when locked.
     pub fn lock(&mut self, key: &LockKey, salt: Salt) {
         let Self::Unlocked(held) = self else { return };
-        let seal = |held: &HeldKey| SealedKey { forget_at: held.forget_at, sealed: key.seal(&held.to_bytes()) };
-        let keys = held.keyring.iter().map(seal).collect();
+        let seal = |held: &HeldKey| Some(SealedKey { forget_at: held.forget_at, sealed: key.seal(&held.to_bytes()?) });
+        let keys = held.keyring.iter().filter_map(seal).collect();
+        held.keyring.iter().for_each(|key| key.pkcs1.wipe());
         *self = Self::Locked(Locked { salt, proof: key.seal(PROOF), keys });
     }
 
-    /// Brings the keys back. Does nothing when unlocked.
-    pub fn unlock(&mut self, key: &LockKey) -> Result<(), WrongPassphrase> {
-        let Self::Locked(locked) = self else { return Ok(()) };
-        key.open(&locked.proof).ok_or(WrongPassphrase)?;
+    /// Brings the keys back.
+    pub fn unlock(&mut self, key: &LockKey) -> Result<(), NotUnlocked> {
+        let Self::Locked(locked) = self else { return Err(NotUnlocked::NotLocked) };
+        key.open(&locked.proof).ok_or(NotUnlocked::WrongPassphrase)?;
         let mut keyring = Keyring::default();
         for sealed in &locked.keys {
-            let bytes = key.open(&sealed.sealed).ok_or(WrongPassphrase)?;
+            let bytes = key.open(&sealed.sealed).ok_or(NotUnlocked::WrongPassphrase)?;
             let held = HeldKey::from_bytes(&bytes).expect("what was sealed is what was serialized");
             keyring.add(held).expect("they were in one keyring before");
         }
@@ -156,7 +163,7 @@ impl Held {
     /// Forgets one key, by name or fingerprint, and all that was had with it.
     pub fn remove(&mut self, name_or_fingerprint: &str) -> Option<Arc<HeldKey>> {
         let key = self.keyring.remove(name_or_fingerprint)?;
-        self.forget_traces(&key);
+        self.let_go(&key);
         Some(key)
     }
 
@@ -172,6 +179,12 @@ impl Held {
     /// Forgets every way to an installation that turned out not to be there.
     pub fn forget_installation(&mut self, key: &str, id: InstallationId) {
         self.places.retain(|place, found| *place.key != *key || found.id != id);
+    }
+
+    /// Wipes a key that was taken out, also for those who still refer to it, and forgets what was had with it.
+    fn let_go(&mut self, key: &HeldKey) {
+        key.pkcs1.wipe();
+        self.forget_traces(key);
     }
 
     /// Forgets what was had with a key.
@@ -221,12 +234,16 @@ mod tests {
         let mut state = with_two_keys();
         state.lock(&lock_key("right"), [7; 16]);
         assert_eq!(names(&state), None);
-        assert_eq!(state.unlock(&lock_key("wrong")), Err(WrongPassphrase));
+        assert_eq!(state.unlock(&lock_key("wrong")), Err(NotUnlocked::WrongPassphrase));
         assert_eq!(names(&state), None);
         assert_eq!(state.unlock(&lock_key("right")), Ok(()));
         assert_eq!(names(&state), Some(vec!["a", "b"]));
         let State::Unlocked(held) = &state else { panic!("it is unlocked") };
-        assert_eq!(held.keyring.get("SHA256:b").map(|key| key.pkcs1.open().expose().to_vec()), Some(b"key".to_vec()));
+        assert_eq!(
+            held.keyring.get("SHA256:b").and_then(|key| Some(key.pkcs1.open()?.expose().to_vec())),
+            Some(b"key".to_vec())
+        );
+        assert_eq!(state.unlock(&lock_key("right")), Err(NotUnlocked::NotLocked));
     }
 
     #[test]
@@ -245,7 +262,7 @@ mod tests {
         let mut state = with_two_keys();
         state.lock(&lock_key("right"), [7; 16]);
         state.clear();
-        assert_eq!(state.unlock(&lock_key("wrong")), Err(WrongPassphrase));
+        assert_eq!(state.unlock(&lock_key("wrong")), Err(NotUnlocked::WrongPassphrase));
         assert_eq!(state.unlock(&lock_key("right")), Ok(()));
         assert_eq!(names(&state), Some(vec![]));
     }

@@ -132,6 +132,16 @@ pub fn covers(granted: &BTreeMap<String, String>, asked: &Permissions) -> bool {
     })
 }
 
+/// Whether `granted` goes nowhere beyond what was `asked`. To read metadata comes with every token.
+pub fn within(granted: &BTreeMap<String, String>, asked: &Permissions) -> bool {
+    let asked: BTreeMap<_, _> = asked.iter().collect();
+    granted.iter().all(|(name, has)| match (asked.get(name.as_str()), has.as_str()) {
+        (None, "read") => name == "metadata",
+        (Some(_), "read") | (Some(Level::Write | Level::Admin), "write") | (Some(Level::Admin), "admin") => true,
+        _ => false,
+    })
+}
+
 /// With less life left than this, in seconds, a token is renewed in the background: a quarter of GitHub's hour.
 pub const RENEW_BELOW: i64 = 15 * 60;
 /// Tokens kept at once. With 520 characters each, these take about 10 MB.
@@ -230,6 +240,21 @@ mod tests {
             [("contents=read", true), ("contents=write", true), ("contents=admin", false), ("issues=read", false)]
         {
             assert_eq!(covers(&granted, &asked.parse().expect("permissions")), covered, "{asked}");
+        }
+    }
+
+    #[test]
+    fn nothing_beyond_what_was_asked_passes() {
+        let granted = |all: &[(&str, &str)]| all.iter().map(|(n, l)| ((*n).to_owned(), (*l).to_owned())).collect();
+        let asked: Permissions = "contents=write".parse().expect("permissions");
+        for (all, fits) in [
+            (&[("contents", "write"), ("metadata", "read")][..], true),
+            (&[("contents", "read")], true),
+            (&[("contents", "admin")], false),
+            (&[("contents", "write"), ("issues", "read")], false),
+            (&[("metadata", "write")], false),
+        ] {
+            assert_eq!(within(&granted(all), &asked), fits, "{all:?}");
         }
     }
 }

@@ -33,9 +33,6 @@ pub(super) fn gh(mut scope: Scope, args: &[OsString]) -> Result<Infallible, CliE
     let mut command = Command::new(program);
     command.args(first).args(args);
     give(&mut command, &answer);
-    if !is_default(&answer.host) {
-        command.env(env::GH_HOST, answer.host.to_string());
-    }
     Err(become_it(command).explain("install it from https://cli.github.com, or name another with APPTOKEN_GH"))
 }
 
@@ -66,10 +63,12 @@ fn give(command: &mut Command, answer: &Given) {
     for name in others {
         command.env_remove(name);
     }
-}
-
-fn is_default(host: &Host) -> bool {
-    *host == Host::github()
+    // gh looks for a token, and for logins of the person's own, by this.
+    if answer.host == Host::github() {
+        command.env_remove(env::GH_HOST);
+    } else {
+        command.env(env::GH_HOST, answer.host.to_string());
+    }
 }
 
 /// Why a program could not take our place.

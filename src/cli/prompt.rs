@@ -44,7 +44,7 @@ pub(super) fn read_fd(fd: &str) -> Result<Secret<str>, CliError> {
         return Err(wrong("--passphrase-fd", "a file descriptor is a number"));
     }
     let read = File::open(format!("/dev/fd/{fd}")).and_then(first_line);
-    read.map_err(|why| wrong("--passphrase-fd", why)).and_then(not_empty)
+    read.map_err(|why| wrong("--passphrase-fd", format_args!("file descriptor {fd}: {why}"))).and_then(not_empty)
 }
 
 fn by_askpass(question: &str) -> Result<Secret<str>, CliError> {

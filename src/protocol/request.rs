@@ -203,6 +203,11 @@ impl Request {
         })
     }
 
+    /// Whether a key or a passphrase came with it.
+    pub fn has_secret(&self) -> bool {
+        matches!(self, Self::AddKey(_) | Self::RemoveKey(_) | Self::Lock(_) | Self::Unlock(_))
+    }
+
     /// The action's name on the wire, for logs.
     pub fn action(&self) -> &'static str {
         match self {
@@ -237,7 +242,7 @@ fn malformed(error: &serde_json::Error) -> Refusal {
         line => format!("line {line} column {}", error.column()),
     };
     Refusal::new(Code::BadRequest, format!("malformed request at {place}"))
-        .hint("the fields of each action are listed in the README under \"Protocol\"")
+        .hint("the fields of each action are listed in the README under \"The socket\"")
 }
 
 /// A field that is there must have a value: `null` is not a way to leave out a narrowing.
