@@ -164,13 +164,15 @@ fn a_key_whose_lifetime_ended_leaves_nothing() {
 
 #[test]
 fn the_signal_to_forget_leaves_nothing() {
-    let Some(mut w) = Watched::with_key(TokenFormat::Classic) else { return };
-    w.get_token();
-    w.world.signal(Signal::SIGUSR1);
-    wait_until("the agent has forgotten", DEADLINE, || {
-        w.locker.request(&json!({"action": "listKeys"}))["keys"].as_array().is_some_and(Vec::is_empty)
-    });
-    w.assert_no_secret();
+    for format in FORMATS {
+        let Some(mut w) = Watched::with_key(format) else { return };
+        w.get_token();
+        w.world.signal(Signal::SIGUSR1);
+        wait_until("the agent has forgotten", DEADLINE, || {
+            w.locker.request(&json!({"action": "listKeys"}))["keys"].as_array().is_some_and(Vec::is_empty)
+        });
+        w.assert_no_secret();
+    }
 }
 
 /// The end of the program that asks is a signal, and what the registers hold at a signal the system writes to the stack.

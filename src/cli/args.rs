@@ -109,7 +109,7 @@ pub(super) enum Command {
         args: Vec<OsString>,
     },
 
-    /// Run a command with a token in GH_TOKEN and GITHUB_TOKEN
+    /// Run a command with a token where gh looks for one: GH_TOKEN, GITHUB_TOKEN
     Run {
         /// Another variable to put the token in; may be given several times
         #[arg(long = "env", value_name = "NAME")]
