@@ -147,6 +147,10 @@ impl Agent {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // It ended while we were waiting to be let in, or to be answered.
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {
+                    return Err(CallError::NoAgent("the agent ended before it answered".to_owned()));
+                }
                 Err(error) => {
                     return Err(CallError::Broken(format!("no answer from the agent: {}", reason(&error))));
                 }

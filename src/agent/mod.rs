@@ -209,7 +209,8 @@ fn accompany(args: &Args) -> Result<(), Failure> {
 /// Ends the agent that the environment names: over its socket it is known to be one, and ours.
 fn end(args: &Args) -> Result<(), Failure> {
     let failed = |error: client::CallError| {
-        Failure::new(error.to_string()).hint("if it has ended already, unset APPTOKEN_AUTH_SOCK")
+        Failure::new(format!("there is no agent to end: {error}"))
+            .hint("end it from a shell that started it, where APPTOKEN_AUTH_SOCK names its socket")
     };
     let mut agent = client::Agent::from_env().map_err(failed)?;
     let pid = agent.pid().map_err(failed)?;

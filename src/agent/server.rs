@@ -20,7 +20,7 @@ use super::peer::Peer;
 use crate::frame::{FrameError, Scanner};
 use crate::output::say;
 use crate::protocol::{Answer, Code, Refusal, Request, written};
-use crate::secret::on_wiped_stack_if;
+use crate::secret::{on_wiped_stack, on_wiped_stack_if};
 
 /// The signals that the agent minds.
 pub struct Signals {
@@ -52,7 +52,12 @@ pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signa
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = agent.key_added.notified() => {}
-            _ = signals.forget.recv() => drop(agent.forget_all()),
+            _ = signals.forget.recv() => {
+                agent.forget_all();
+                // A signal saves the registers on the stack, and a token may have been in them. A task of its own begins as
+                // high up as the wait that was interrupted, so what it wipes includes that.
+                tokio::spawn(async { on_wiped_stack(|| ()) });
+            }
             _ = signals.term.recv() => break,
             _ = signals.hangup.recv() => break,
             _ = signals.interrupt.recv() => break,

@@ -73,7 +73,11 @@ fn first_line(mut from: impl Read) -> io::Result<Secret<str>> {
 }
 
 fn not_empty(passphrase: Secret<str>) -> Result<Secret<str>, CliError> {
-    if passphrase.expose().is_empty() { Err(CliError::new("the passphrase is empty")) } else { Ok(passphrase) }
+    if passphrase.expose().is_empty() {
+        Err(CliError::new("the passphrase is empty").hint("try again; an empty one locks nothing"))
+    } else {
+        Ok(passphrase)
+    }
 }
 
 const TERMINAL: &str = "/dev/tty";
