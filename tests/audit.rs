@@ -35,7 +35,9 @@ fn a_hand_out_is_one_line_that_says_who_got_what() {
     assert_eq!(line["outcome"], "granted");
     let mut fields: Vec<_> = line.as_object().expect("an object").keys().map(String::as_str).collect();
     fields.sort_unstable();
-    let expected = "account executable hashed_token installation_id key outcome permissions pid repositories time uid";
+    assert_eq!(line["asked"], "a token, all repositories, all permissions");
+    let expected =
+        "account asked executable hashed_token installation_id key outcome permissions pid repositories time uid";
     assert_eq!(fields.join(" "), expected);
 }
 
@@ -78,7 +80,9 @@ fn a_refusal_is_a_line_with_its_code() {
         assert_eq!((&line["hashed_token"], &line["account"]), (&Value::Null, &Value::Null), "{line}");
     };
     ask(&json!({"action": "getToken", "owner": "nobody"}), "not_installed", &fingerprint);
+    assert_eq!(lines(&w)[0]["asked"], "a token for nobody, all repositories, all permissions");
     ask(&json!({"action": "getToken", "permissions": {"issues": "write"}}), "not_granted", &fingerprint);
+    assert_eq!(lines(&w)[1]["asked"], "a token, all repositories, issues=write");
     ask(&json!({"action": "getToken", "app": "no-such-key"}), "no_key", &Value::Null);
     ask(&json!({"action": "getToken", "minTtl": 4000}), "bad_request", &Value::Null);
     w.add_key(["-c"]).stderr_contains("confirm").ok();

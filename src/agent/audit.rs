@@ -26,6 +26,7 @@ struct Line<'a> {
     pid: Option<i32>,
     executable: Option<String>,
     key: Option<&'a str>,
+    asked: Option<String>,
     #[serde(flatten)]
     granted: Option<Granted>,
     outcome: Outcome,
@@ -59,15 +60,23 @@ impl Audit {
         OpenOptions::new().append(true).create(true).mode(0o600).open(path).map(Self)
     }
 
-    /// Writes down what `peer` got with the key of this fingerprint, if one was chosen: the line handed out, or why none was.
-    pub fn write(&self, peer: Peer, key: Option<&str>, outcome: Result<&[u8], &Refusal>, unix: i64) -> io::Result<()> {
+    /// Writes down what `peer` got for what it `asked`, a key's fingerprint and a scope, if that could be understood: the line
+    /// handed out, or why none was.
+    pub fn write(
+        &self,
+        peer: Peer,
+        asked: Option<(&str, String)>,
+        outcome: Result<&[u8], &Refusal>,
+        unix: i64,
+    ) -> io::Result<()> {
         let granted: Option<Granted> = outcome.ok().map(serde_json::from_slice).transpose()?;
         let mut line = serde_json::to_vec(&Line {
             time: clock::rfc3339(unix),
             uid: peer.uid,
             pid: peer.pid,
             executable: peer.executable().map(|path| path.to_string_lossy().into_owned()),
-            key,
+            key: asked.as_ref().map(|(key, _)| *key),
+            asked: asked.map(|(_, scope)| scope),
             outcome: outcome.map_or_else(|refusal| Outcome::Refused(refusal.code), |_| Outcome::Granted),
             // The form that GitHub's own audit log has.
             hashed_token: granted.as_ref().map(|granted| STANDARD.encode(Sha256::digest(granted.token.expose()))),

@@ -33,9 +33,9 @@ impl Agent {
             Err(refusal) => Err(refusal.clone()),
         };
         if let Some(audit) = &self.rules.audit {
-            let key = question.as_ref().ok().map(|question| &*question.key.fingerprint);
+            let asked = question.as_ref().ok().map(|question| (&*question.key.fingerprint, question.scope()));
             // What cannot be written down does not happen.
-            audit.write(peer, key, answer.as_ref().map(|token| token.line.expose()), (self.clock)().unix).map_err(
+            audit.write(peer, asked, answer.as_ref().map(|token| token.line.expose()), (self.clock)().unix).map_err(
                 |error| {
                     Refusal::new(Code::Internal, format!("the audit log cannot be written: {error}"))
                         .hint("make room for it")
