@@ -1,5 +1,12 @@
 //! Every environment variable that the two programs read or set, in one place.
 
+use std::ffi::OsString;
+
+/// The program that asks the user where there is no terminal, if one is named.
+pub fn askpass() -> Option<OsString> {
+    [ASKPASS, SSH_ASKPASS].into_iter().filter_map(std::env::var_os).find(|program| !program.is_empty())
+}
+
 /// Path of the agent's socket.
 pub const AUTH_SOCK: &str = "APPTOKEN_AUTH_SOCK";
 /// Process of the agent.

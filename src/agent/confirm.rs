@@ -37,8 +37,7 @@ pub enum Verdict {
 impl Confirm {
     /// Asks with the program that the environment names.
     pub fn from_env() -> Self {
-        let named = [env::ASKPASS, env::SSH_ASKPASS].into_iter().filter_map(std::env::var_os);
-        Self { program: named.into_iter().find(|program| !program.is_empty()), turn: Mutex::new(()) }
+        Self { program: env::askpass(), turn: Mutex::new(()) }
     }
 
     /// Asks whether `key` may be used for `scope` by `peer`. Dropping the future takes the question from the screen.

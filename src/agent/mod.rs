@@ -167,8 +167,11 @@ fn start(args: &Args) -> Result<(), Failure> {
     let reuse = !args.new && args.socket.is_none();
     // Held until the end of this function: who starts at the same time then finds this agent.
     let record = Record::lock();
-    if let (true, Err(error)) = (reuse, &record) {
+    let not_found_later = |error: &io::Error| {
         say(format_args!("apptoken-agent: warning: other shells will not find this agent: {error}"));
+    };
+    if let (true, Err(error)) = (reuse, &record) {
+        not_found_later(error);
     }
     if reuse && let Some((socket, pid)) = record.as_ref().ok().and_then(|record| record.living(args)) {
         return print_lines(&args.dialect().announce(&socket, pid, !args.quiet));
@@ -182,7 +185,7 @@ fn start(args: &Args) -> Result<(), Failure> {
     if let (true, Ok(record)) = (reuse, &record)
         && let Err(error) = record.write(&socket)
     {
-        say(format_args!("apptoken-agent: warning: other shells will not find this agent: {error}"));
+        not_found_later(&error);
     }
     let told = print_lines(&args.dialect().announce(&socket, child.id(), !args.quiet));
     if told.is_err() {

@@ -48,8 +48,7 @@ pub(super) fn read_fd(fd: &str) -> Result<Secret<str>, CliError> {
 }
 
 fn by_askpass(question: &str) -> Result<Secret<str>, CliError> {
-    let named = [env::ASKPASS, env::SSH_ASKPASS].into_iter().filter_map(std::env::var_os);
-    let Some(program) = named.into_iter().find(|program| !program.is_empty()) else {
+    let Some(program) = env::askpass() else {
         return Err(CliError::new("there is no terminal to ask for the passphrase")
             .hint("set APPTOKEN_ASKPASS to a program that asks, or use `--passphrase-fd`"));
     };
