@@ -2,11 +2,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use nix::unistd::Uid;
 use serde_json::Value;
@@ -89,7 +91,7 @@ impl Agent {
         message.push(b'\n');
         // An agent that refuses a connection may answer and close before it has read all we send.
         let sent = self.stream.write_all(&message);
-        let line = match self.read_line() {
+        let line = match self.read_line(waits_for(request)) {
             Err(CallError::Broken(_)) if sent.is_err() => {
                 Err(CallError::Broken("the agent closed the connection".to_owned()))
             }
@@ -129,7 +131,18 @@ impl Agent {
         let _ = self.stream.read(&mut [0]);
     }
 
-    fn read_line(&mut self) -> Result<Zeroizing<Vec<u8>>, CallError> {
+    fn answers_within(&self, span: Duration) -> bool {
+        let mut stream = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+        // What else may be is found by reading.
+        poll(&mut stream, span.as_millis().try_into().unwrap_or(PollTimeout::MAX)) != Ok(0)
+    }
+
+    /// Reads an answer. Who sits at a terminal is told what is waited for, if it takes long.
+    fn read_line(&mut self, waits_for: Option<&'static str>) -> Result<Zeroizing<Vec<u8>>, CallError> {
+        let _notice = match waits_for {
+            Some(what) if io::stderr().is_terminal() && !self.answers_within(NOTICE_AFTER) => Some(Notice::show(what)),
+            _ => None,
+        };
         let mut line = Zeroizing::new(Vec::with_capacity(MESSAGE_ROOM));
         let mut piece = Zeroizing::new([0; 4096]);
         loop {
@@ -156,6 +169,36 @@ impl Agent {
                 }
             }
         }
+    }
+}
+
+/// A line on the terminal for as long as something is waited for.
+struct Notice {
+    width: usize,
+}
+
+impl Notice {
+    fn show(what: &str) -> Self {
+        let text = format!("apptoken: {what} …");
+        let _ = write!(io::stderr(), "{text}");
+        Self { width: text.chars().count() }
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        let _ = write!(io::stderr(), "\r{:width$}\r", "", width = self.width);
+    }
+}
+
+fn waits_for(request: &Request) -> Option<&'static str> {
+    match request {
+        Request::GetToken(_) => Some("waiting for a token from GitHub, or for a confirmation"),
+        Request::AddKey(_) => Some("waiting for GitHub to confirm the key"),
+        Request::Installations(_) => Some("waiting for GitHub's list of installations"),
+        Request::Revoke(_) | Request::RemoveKey(_) | Request::RemoveAllKeys(_) => Some("waiting for GitHub to revoke"),
+        Request::Unlock(_) => Some("waiting for the passphrase to be checked"),
+        _ => None,
     }
 }
 
@@ -202,6 +245,8 @@ fn reason(error: &io::Error) -> String {
 
 /// How long an answer may take: longer than the agent waits for GitHub and for a person, so that its own word comes first.
 const ANSWER_DEADLINE: Duration = Duration::from_mins(2);
+/// How long somebody at a terminal waits without being told for what.
+const NOTICE_AFTER: Duration = Duration::from_millis(500);
 /// How long the agent may take to accept a request's bytes.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// Largest answer read, in bytes: ten thousand installations fit.

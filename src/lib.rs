@@ -32,8 +32,11 @@
 //! - `agent::state` with `agent::keyring`, `agent::tokens` and `agent::lock`: what is held, what time takes from it, what a
 //!   lock makes of it; synchronous, and handed the time by `agent::clock`
 //! - `agent::keys`: keys judged, checked, held, removed
+//! - `agent::question` with `agent::permissions`: what is asked for, understood
 //! - `agent::mint` with `agent::flight`: from a question to a token, each step asked once however many ask
-//! - `agent::github`, `agent::reply`, `agent::refuse`: GitHub's REST API, its answers judged, its refusals in our words
+//! - `agent::revoke`: tokens ended before their time
+//! - `agent::github`, `agent::api`, `agent::reply`, `agent::refuse`: GitHub's REST API, when it may be asked and how often,
+//!   its answers judged, its refusals in our words
 //! - `agent::key`, `agent::shield`, `agent::jwt`, `agent::signing`: a key as it is judged, as it waits encrypted, what it
 //!   signs, and the thread on which it does
 //! - `agent::confirm`, `agent::audit`: asking the user, and writing down who got what
@@ -41,15 +44,15 @@
 //! # The path of a request
 //!
 //! `apptoken token` → [`cli`] reads the command line into types → [`client`] → the socket → `server` checks the peer's uid,
-//! bounds size and time → [`protocol::Request::parse`], strictly → `handler` → `mint`: which key (`keyring`), which
-//! installation (`state`), is one at hand (`tokens`), else `jwt` signs and `github` mints, once for all who ask (`flight`) →
-//! back the same way.
+//! bounds size and time → [`protocol::Request::parse`], strictly → `handler` → `mint`: which key (`keyring`), what
+//! is meant (`question`), which installation (`state`), is one at hand (`tokens`), else `jwt` signs and `github` mints, once
+//! for all who ask (`flight`) → back the same way.
 //!
 //! # What points where
 //!
 //! `use` lines point down these lists. [`cli`] and `agent` never name each other, but that `agent` ends an agent (`-k`) as a
 //! [`client`]. Inside the agent `github`, `jwt`, `keyring`, `lock` and `tokens` do not know each other; `state` owns what is
-//! held; only `handler`, `keys` and `mint`, which are one type in three files, see it all. A test reads the `use` lines.
+//! held; only `handler`, `keys`, `mint` and `revoke`, which are one type in four files, see it all. A test reads the `use` lines.
 
 #![forbid(unsafe_code)]
 

@@ -29,7 +29,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::daemon", &["output"]),
     ("agent::socket", &["env", "output"]),
     ("agent::record", &["agent::args", "client", "lifetime", "output", "paths", "protocol"]),
-    ("agent::flight", &[]),
+    ("agent::flight", &["agent::clock", "protocol"]),
     ("agent::key", &["pem", "secret"]),
     ("agent::lock", &["secret"]),
     ("agent::peer", &[]),
@@ -38,7 +38,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::tokens", &["agent::clock", "ids", "secret"]),
     ("agent::keyring", &["agent::clock", "agent::shield", "ids", "protocol", "secret"]),
     ("agent::reply", &["agent::clock"]),
-    ("agent::github", &["agent::clock", "agent::reply", "ids", "protocol", "secret"]),
+    ("agent::api", &["agent::clock", "agent::reply", "ids"]),
+    ("agent::github", &["agent::api", "agent::clock", "agent::reply", "ids", "protocol", "secret"]),
+    ("agent::permissions", &["ids", "protocol"]),
     ("agent::audit", &["agent::clock", "agent::peer", "protocol", "secret"]),
     ("agent::confirm", &["agent::keyring", "agent::peer", "env"]),
     // … but to those that bring them together: what is held, what is refused, what is done about a request.
@@ -47,13 +49,15 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         &["agent::github", "agent::jwt", "agent::keyring", "agent::reply", "agent::shield", "ids", "secret"],
     ),
     ("agent::state", &["agent::clock", "agent::keyring", "agent::lock", "agent::tokens", "ids"]),
-    ("agent::refuse", &["agent::keyring", "agent::reply", "agent::state", "ids", "protocol"]),
+    ("agent::refuse", &["agent::api", "agent::keyring", "agent::reply", "agent::state", "ids", "protocol"]),
+    ("agent::question", &["agent::keyring", "agent::permissions", "agent::state", "agent::tokens", "ids", "protocol"]),
     ("agent::handler", ALL_BUT_THE_PROCESS),
     ("agent::keys", ALL_BUT_THE_PROCESS),
     ("agent::mint", ALL_BUT_THE_PROCESS),
+    ("agent::revoke", ALL_BUT_THE_PROCESS),
     // The connections know what answers them and nothing that it uses.
     ("agent::server", &["agent::handler", "agent::peer", "frame", "output", "protocol", "secret"]),
-    ("agent", &["client", "env", "output", "shell", "usage"]),
+    ("agent", &["client", "env", "output", "protocol", "shell", "usage"]),
 ];
 
 const ALL_BUT_THE_PROCESS: &[&str] = &[
@@ -68,8 +72,10 @@ const ALL_BUT_THE_PROCESS: &[&str] = &[
     "agent::keyring",
     "agent::lock",
     "agent::peer",
+    "agent::question",
     "agent::refuse",
     "agent::reply",
+    "agent::revoke",
     "agent::shield",
     "agent::signing",
     "agent::state",

@@ -64,6 +64,10 @@ pub struct Args {
     #[arg(short = 'k', conflicts_with_all = ["socket", "lifetime", "idle", "audit_log", "new", "foreground", "debug", "command"])]
     pub kill: bool,
 
+    /// With -k: revoke the tokens that it handed out before
+    #[arg(long, requires = "kill")]
+    pub revoke: bool,
+
     /// What a start in the background is made of: this process stays, and its parent prints
     #[arg(long, hide = true)]
     pub stay: bool,

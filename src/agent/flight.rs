@@ -1,70 +1,141 @@
-//! One flight a question: who asks what is being asked already joins, and who leaves cancels it for nobody.
+//! One flight a question: who asks what is being asked already joins, and who leaves cancels it for nobody. What GitHub
+//! refused is not asked again for a moment: a stampede of failures is one request as well.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 
-/// The questions under way.
-pub struct Flights<K, V>(Arc<Mutex<HashMap<K, Landing<V>>>>);
+use super::clock::Clock;
+use crate::protocol::{Code, Refusal};
 
-type Landing<V> = watch::Receiver<Option<V>>;
+/// The questions under way, and those that were refused a moment ago.
+pub struct Flights<K, T> {
+    clock: Clock,
+    board: Arc<Mutex<Board<K, T>>>,
+}
 
-impl<K, V> Flights<K, V>
+type Board<K, T> = HashMap<K, Flight<T>>;
+
+struct Flight<T> {
+    landing: watch::Receiver<Option<Result<T, Refusal>>>,
+    /// Until when its failure is remembered, in time since boot; none while it is under way.
+    remembered_until: Option<Duration>,
+}
+
+impl<K, T> Flights<K, T>
 where
     K: Clone + Eq + Hash + Send + 'static,
-    V: Clone + Send + Sync + 'static,
+    T: Clone + Send + Sync + 'static,
 {
-    /// Returns the answer of the flight under way for `question`, or of `flight`, which is then started.
-    ///
-    /// `None` when the flight panicked.
-    pub async fn join(&self, question: K, flight: impl Future<Output = V> + Send + 'static) -> Option<V> {
-        let mut landing = self.start(question, flight);
-        let answer = landing.wait_for(Option::is_some).await.ok()?;
-        answer.clone()
+    /// An empty sky.
+    pub fn new(clock: Clock) -> Self {
+        Self { clock, board: Arc::default() }
     }
 
-    /// Starts `flight` unless one is under way for `question`; nobody needs to wait for it.
-    pub fn start(&self, question: K, flight: impl Future<Output = V> + Send + 'static) -> Landing<V> {
-        let mut flights = lock(&self.0);
-        if let Some(landing) = flights.get(&question) {
-            return landing.clone();
+    /// Returns the answer of the flight under way for `question`, its failure of a moment ago, or the answer of `flight`,
+    /// which is then started.
+    pub async fn join(
+        &self,
+        question: K,
+        flight: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> Result<T, Refusal> {
+        let mut landing = self.start(question, flight);
+        match landing.wait_for(Option::is_some).await.map(|answer| answer.clone()) {
+            Ok(Some(answer)) => answer,
+            // It panicked.
+            _ => Err(Refusal::new(Code::Internal, "the agent failed at this request")
+                .hint("try again, and report it if it stays so")),
+        }
+    }
+
+    /// Starts `flight` unless there is one for `question`; nobody needs to wait for it.
+    pub fn start(
+        &self,
+        question: K,
+        flight: impl Future<Output = Result<T, Refusal>> + Send + 'static,
+    ) -> watch::Receiver<Option<Result<T, Refusal>>> {
+        let (clock, now) = (self.clock, (self.clock)().boot);
+        let mut board = lock(&self.board);
+        if let Some(flight) = board.get(&question)
+            && flight.remembered_until.is_none_or(|until| now < until)
+        {
+            return flight.landing.clone();
+        }
+        if board.len() >= MAX_ON_BOARD {
+            board.retain(|_, flight| flight.remembered_until.is_none());
         }
         let (land, landing) = watch::channel(None);
-        flights.insert(question.clone(), landing.clone());
-        let arrival = Arrival { flights: Arc::clone(&self.0), question };
+        board.insert(question.clone(), Flight { landing: landing.clone(), remembered_until: None });
+        let arrival = Arrival { board: Arc::clone(&self.board), question };
         tokio::spawn(async move {
             let answer = flight.await;
+            if answer.as_ref().is_err_and(is_remembered) {
+                arrival.remember(clock().boot + REMEMBERED);
+            }
             // First off the board, then the answer: who asks from now on asks anew.
             drop(arrival);
             land.send_replace(Some(answer));
         });
         landing
     }
-}
 
-impl<K, V> Default for Flights<K, V> {
-    fn default() -> Self {
-        Self(Arc::default())
+    /// Forgets what was refused: something has changed.
+    pub fn forget_failures(&self) {
+        lock(&self.board).retain(|_, flight| flight.remembered_until.is_none());
     }
 }
 
-/// Takes a flight off the board, also when it panicked.
-struct Arrival<K: Eq + Hash, V> {
-    flights: Arc<Mutex<HashMap<K, Landing<V>>>>,
+/// Takes a flight off the board, also when it panicked; not when its failure is to be remembered.
+struct Arrival<K: Eq + Hash, T> {
+    board: Arc<Mutex<Board<K, T>>>,
     question: K,
 }
 
-impl<K: Eq + Hash, V> Drop for Arrival<K, V> {
-    fn drop(&mut self) {
-        lock(&self.flights).remove(&self.question);
+impl<K: Eq + Hash, T> Arrival<K, T> {
+    fn remember(&self, until: Duration) {
+        if let Some(flight) = lock(&self.board).get_mut(&self.question) {
+            flight.remembered_until = Some(until);
+        }
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+impl<K: Eq + Hash, T> Drop for Arrival<K, T> {
+    fn drop(&mut self) {
+        let mut board = lock(&self.board);
+        if board.get(&self.question).is_some_and(|flight| flight.remembered_until.is_none()) {
+            board.remove(&self.question);
+        }
+    }
+}
+
+/// Whether it is GitHub's word, or the lack of it. What the agent itself refused can be otherwise at once.
+fn is_remembered(refusal: &Refusal) -> bool {
+    matches!(
+        refusal.code,
+        Code::AppMismatch
+            | Code::ChooseInstallation
+            | Code::ClockSkew
+            | Code::GithubUnavailable
+            | Code::NotGranted
+            | Code::NotInstalled
+            | Code::RateLimited
+            | Code::Suspended
+            | Code::Timeout
+    )
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+/// How long a failure is remembered: longer than those take who asked at the same time, and shorter than a person who has
+/// mended it and tries again.
+const REMEMBERED: Duration = Duration::from_secs(2);
+/// Questions on the board beyond which failures are forgotten early.
+const MAX_ON_BOARD: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -73,17 +144,18 @@ mod tests {
     use tokio::sync::Notify;
 
     use super::*;
+    use crate::agent::clock;
 
     #[tokio::test]
     async fn all_who_ask_get_the_answer_of_one_flight_even_if_the_first_leaves() {
-        let flights = Arc::new(Flights::<&str, u32>::default());
+        let flights = Arc::new(Flights::<&str, u32>::new(clock::system));
         let (flown, go) = (Arc::new(AtomicU32::new(0)), Arc::new(Notify::new()));
         let ask = || {
             let (flights, flown, go) = (Arc::clone(&flights), Arc::clone(&flown), Arc::clone(&go));
             tokio::spawn(async move {
                 let flight = async move {
                     go.notified().await;
-                    flown.fetch_add(1, Ordering::Relaxed) + 1
+                    Ok(flown.fetch_add(1, Ordering::Relaxed) + 1)
                 };
                 flights.join("question", flight).await
             })
@@ -93,16 +165,38 @@ mod tests {
         askers[0].abort();
         go.notify_one();
         for asker in askers.into_iter().skip(1) {
-            assert_eq!(asker.await.expect("not aborted"), Some(1));
+            assert_eq!(asker.await.expect("not aborted"), Ok(1));
         }
         go.notify_one();
-        assert_eq!(ask().await.expect("not aborted"), Some(2), "a later question is asked anew");
+        assert_eq!(ask().await.expect("not aborted"), Ok(2), "a later question is asked anew");
     }
 
     #[tokio::test]
-    async fn a_flight_that_panics_answers_nothing_and_blocks_nobody() {
-        let flights = Flights::<(), u32>::default();
-        assert_eq!(flights.join((), async { panic!("on purpose") }).await, None);
-        assert_eq!(flights.join((), async { 7 }).await, Some(7));
+    async fn a_flight_that_panics_says_so_and_blocks_nobody() {
+        let flights = Flights::<(), u32>::new(clock::system);
+        let fault = flights.join((), async { panic!("on purpose") }).await;
+        assert_eq!(fault.expect_err("it panicked").code, Code::Internal);
+        assert_eq!(flights.join((), async { Ok(7) }).await, Ok(7));
+    }
+
+    #[tokio::test]
+    async fn a_failure_of_githubs_is_remembered_for_a_moment_and_no_other() {
+        static LATER: AtomicU32 = AtomicU32::new(0);
+        let clock = || {
+            let now = clock::system();
+            clock::Now { boot: now.boot + Duration::from_secs(LATER.load(Ordering::Relaxed).into()), ..now }
+        };
+        let flights = Flights::<(), u32>::new(clock);
+        let fails = |code| async move { Err(Refusal::new(code, "no")) };
+        let refused = |answer: Result<u32, Refusal>| answer.map_err(|refusal| refusal.code);
+
+        assert_eq!(refused(flights.join((), fails(Code::NoKey)).await), Err(Code::NoKey));
+        assert_eq!(refused(flights.join((), fails(Code::NotInstalled)).await), Err(Code::NotInstalled));
+        assert_eq!(refused(flights.join((), async { Ok(7) }).await), Err(Code::NotInstalled), "it is remembered");
+        LATER.store(2, Ordering::Relaxed);
+        assert_eq!(refused(flights.join((), async { Ok(7) }).await), Ok(7), "it is asked again");
+        assert_eq!(refused(flights.join((), fails(Code::Timeout)).await), Err(Code::Timeout));
+        flights.forget_failures();
+        assert_eq!(refused(flights.join((), async { Ok(8) }).await), Ok(8));
     }
 }

@@ -1,40 +1,44 @@
 //! GitHub's REST API, as far as an App needs it: who am I, where am I installed, give me a token.
 //!
-//! Every request has a deadline, a `User-Agent` and an API version; redirects are followed on the same host only; answers
-//! are bounded; and when GitHub says that a JWT's times are off, the clock's difference is learnt and the request repeated once.
+//! Every request has a `User-Agent` and an API version; redirects are followed on the same host only. How often and how
+//! long it is tried is decided in `api.rs`, what an answer means in `reply.rs`.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Client, Method, Url, redirect};
 use serde::{Deserialize, Serialize};
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
 
+use super::api::{Apis, Tries};
 use super::clock::{self, Clock};
 use super::reply::{GitHubError, Reply};
-use crate::ids::{AppNames, Host, InstallationId, Level, Owner, Permissions, Repo, RepoName};
+use crate::ids::{AppId, AppNames, Host, InstallationId, Level, Owner, Permissions, Repo, RepoName};
 use crate::protocol::Installation;
 use crate::secret::Secret;
 
 /// A client for any number of hosts. Connections and certificates are readied at the first use of each kind.
 pub struct GitHub {
     clock: Clock,
-    /// How far GitHub's clock is ahead of ours, in seconds, as learnt from its `Date`.
-    ahead: AtomicI64,
-    secure: OnceLock<Client>,
-    loopback: OnceLock<Client>,
+    apis: Apis,
+    secure: OnceCell<Client>,
+    loopback: OnceCell<Client>,
 }
 
-/// Who asks: an App with its key, at one API.
-pub trait App: Send + Sync {
+/// Who asks, at one API: an App with its key, or somebody with a token of it.
+pub trait Caller: Send + Sync {
     /// The API's base, without a slash at its end.
     fn api_url(&self) -> &str;
-    /// A JWT as of `now`, in seconds since 1970.
-    fn jwt(&self, now: i64) -> Pin<Box<dyn Future<Output = Result<Secret<str>, GitHubError>> + Send + '_>>;
+    /// The App, which is who GitHub counts requests by.
+    fn app_id(&self) -> &AppId;
+    /// What goes after `Bearer`: a token, or a JWT as of `now`, in seconds since 1970.
+    fn credential(&self, now: i64) -> Credential<'_>;
 }
+
+/// What a caller shows, once it is made.
+pub type Credential<'a> = Pin<Box<dyn Future<Output = Result<Secret<str>, GitHubError>> + Send + 'a>>;
 
 /// A token as GitHub grants it.
 pub struct Granted {
@@ -53,17 +57,17 @@ pub struct Granted {
 impl GitHub {
     /// A client that has contacted nobody yet.
     pub fn new(clock: Clock) -> Self {
-        Self { clock, ahead: AtomicI64::new(0), secure: OnceLock::new(), loopback: OnceLock::new() }
+        Self { clock, apis: Apis::new(clock), secure: OnceCell::new(), loopback: OnceCell::new() }
     }
 
     /// The App itself: <https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app>
-    pub async fn app(&self, app: &dyn App) -> Result<AppNames, GitHubError> {
+    pub async fn app(&self, app: &dyn Caller) -> Result<AppNames, GitHubError> {
         self.get(app, "/app").await?.read()
     }
 
     /// All installations, page after page:
     /// <https://docs.github.com/en/rest/apps/apps#list-installations-for-the-authenticated-app>
-    pub async fn installations(&self, app: &dyn App) -> Result<Vec<Installation>, GitHubError> {
+    pub async fn installations(&self, app: &dyn Caller) -> Result<Vec<Installation>, GitHubError> {
         let mut found = Vec::new();
         let mut next = Some("/app/installations?per_page=100".to_owned());
         for _ in 0..MAX_PAGES {
@@ -76,19 +80,19 @@ impl GitHub {
     }
 
     /// One installation: <https://docs.github.com/en/rest/apps/apps#get-an-installation-for-the-authenticated-app>
-    pub async fn installation(&self, app: &dyn App, id: InstallationId) -> Result<Installation, GitHubError> {
+    pub async fn installation(&self, app: &dyn Caller, id: InstallationId) -> Result<Installation, GitHubError> {
         self.one_installation(app, &format!("/app/installations/{id}")).await
     }
 
     /// The installation that sees a repository:
     /// <https://docs.github.com/en/rest/apps/apps#get-a-repository-installation-for-the-authenticated-app>
-    pub async fn repo_installation(&self, app: &dyn App, repo: &Repo) -> Result<Installation, GitHubError> {
+    pub async fn repo_installation(&self, app: &dyn Caller, repo: &Repo) -> Result<Installation, GitHubError> {
         self.one_installation(app, &format!("/repos/{}/{}/installation", repo.owner, repo.name)).await
     }
 
     /// The installation on an account:
     /// <https://docs.github.com/en/rest/apps/apps#get-a-user-installation-for-the-authenticated-app>
-    pub async fn owner_installation(&self, app: &dyn App, owner: &Owner) -> Result<Installation, GitHubError> {
+    pub async fn owner_installation(&self, app: &dyn Caller, owner: &Owner) -> Result<Installation, GitHubError> {
         // github.com answers the first for organizations as well; that is not promised, hence the second.
         match self.one_installation(app, &format!("/users/{owner}/installation")).await {
             Err(GitHubError::NotFound) => self.one_installation(app, &format!("/orgs/{owner}/installation")).await,
@@ -100,7 +104,7 @@ impl GitHub {
     /// Without repositories or permissions, for all that the installation has.
     pub async fn mint(
         &self,
-        app: &dyn App,
+        app: &dyn Caller,
         installation: InstallationId,
         repositories: &[RepoName],
         permissions: Option<&Permissions>,
@@ -140,68 +144,73 @@ impl GitHub {
         Ok(Granted { token: body.token, expires, expires_here, permissions: body.permissions, repositories })
     }
 
-    async fn one_installation(&self, app: &dyn App, path: &str) -> Result<Installation, GitHubError> {
+    async fn one_installation(&self, app: &dyn Caller, path: &str) -> Result<Installation, GitHubError> {
         self.get(app, path).await?.read::<InstallationBody>().map(Installation::from)
     }
 
-    async fn get(&self, app: &dyn App, path: &str) -> Result<Reply, GitHubError> {
+    async fn get(&self, app: &dyn Caller, path: &str) -> Result<Reply, GitHubError> {
         self.send(app, Method::GET, path, None).await
     }
 
-    /// Sends one request as the App, and once more with a corrected clock if that is what GitHub complains about.
+    /// Ends a token: <https://docs.github.com/en/rest/apps/installations#revoke-an-installation-access-token>
+    /// One that has ended already is no error.
+    pub async fn revoke(&self, holder: &dyn Caller) -> Result<(), GitHubError> {
+        match self.send(holder, Method::DELETE, "/installation/token", None).await {
+            Ok(_) | Err(GitHubError::WrongKey) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends a request, again and again while what goes wrong may pass.
     async fn send(
         &self,
-        app: &dyn App,
+        caller: &dyn Caller,
         method: Method,
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Reply, GitHubError> {
-        let url =
-            Url::parse(&format!("{}{path}", app.api_url())).map_err(|_| GitHubError::Unreadable("an API address"))?;
-        let client = self.client(&url);
-        let mut repeated = false;
-        let mut ahead = self.ahead.load(Ordering::Relaxed);
+        let url = Url::parse(&format!("{}{path}", caller.api_url()))
+            .map_err(|_| GitHubError::Unreadable("an API address"))?;
+        let (client, api) = (self.client(&url).await?, self.apis.of(caller.api_url()));
+        let mut tries = Tries::new();
         loop {
-            let here = (self.clock)().unix;
-            let jwt = app.jwt(here.saturating_add(ahead)).await?;
-            let mut request =
-                client.request(method.clone(), url.clone()).headers(headers()).header(AUTHORIZATION, bearer(&jwt)?);
-            if let Some(body) = &body {
-                request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
-            }
-            let reply = Reply::to(request).await?;
-            match reply.judge() {
-                Err(GitHubError::ClockSkew(Some(there))) if !repeated => {
-                    repeated = true;
-                    ahead = there.saturating_sub(here);
-                    self.ahead.store(ahead, Ordering::Relaxed);
-                }
-                Err(GitHubError::ClockSkew(there)) => {
-                    return Err(GitHubError::ClockSkew(there.map(|there| there - here)));
-                }
-                Err(error) => return Err(error),
-                Ok(()) => return Ok(reply),
+            let turn = api.turn(caller.app_id(), &tries).await?;
+            let attempt = async {
+                let credential = caller.credential(api.now()).await?;
+                let request = client.request(method.clone(), url.clone()).headers(headers());
+                let request = request.header(AUTHORIZATION, bearer(&credential)?);
+                let reply = Reply::to(match &body {
+                    Some(body) => request.header(CONTENT_TYPE, HeaderValue::from_static(JSON)).body(body.clone()),
+                    None => request,
+                });
+                let reply = reply.await?;
+                reply.judge((self.clock)().unix).map(|()| reply)
+            };
+            let result = tries.within(attempt).await;
+            drop(turn);
+            match result {
+                Ok(reply) => return Ok(reply),
+                Err(error) => api.after(error, caller.app_id(), &mut tries).await?,
             }
         }
     }
 
     /// The client for a URL: https anywhere, by the system's proxies and certificates; http to this machine only, directly.
-    fn client(&self, url: &Url) -> &Client {
-        let (slot, builder) = match url.scheme() {
-            "https" => (&self.secure, Client::builder().https_only(true)),
-            _ => (&self.loopback, Client::builder().no_proxy().tls_certs_only([])),
+    async fn client(&self, url: &Url) -> Result<&Client, GitHubError> {
+        let secure = url.scheme() == "https";
+        let build = move || {
+            let builder = Client::builder();
+            let builder = if secure { builder.https_only(true) } else { builder.no_proxy().tls_certs_only([]) };
+            let same_host = redirect::Policy::custom(|attempt| {
+                let stays = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
+                if stays && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
+            });
+            // A connection that is kept keeps its buffers, and a token lies in them.
+            Ok(builder.pool_max_idle_per_host(0).redirect(same_host).build()?)
         };
-        if let Some(client) = slot.get() {
-            return client;
-        }
-        let same_host = redirect::Policy::custom(|attempt| {
-            let stays = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
-            if stays && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
-        });
-        // A connection that is kept keeps its buffers, and a token lies in them.
-        let builder = builder.pool_max_idle_per_host(0);
-        let client = builder.redirect(same_host).connect_timeout(CONNECT_DEADLINE).build();
-        slot.get_or_init(|| client.expect("a TLS client can be built from the system's settings"))
+        let slot = if secure { &self.secure } else { &self.loopback };
+        // Reading the system's certificates takes a while, and nobody else is to wait for it.
+        slot.get_or_try_init(|| async { spawn_blocking(build).await.expect("building a client does not panic") }).await
     }
 }
 
@@ -279,8 +288,7 @@ fn bearer(jwt: &Secret<str>) -> Result<HeaderValue, GitHubError> {
 
 /// The API version asked for: the one that every GHES in support knows as well.
 const API_VERSION: &str = "2022-11-28";
-/// How long connecting may take.
-const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+const JSON: &str = "application/json";
 /// Redirects followed for one request; GitHub uses one, for renamed repositories.
 const MAX_REDIRECTS: usize = 5;
 /// Pages of 100 installations read at the most.

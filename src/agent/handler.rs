@@ -18,7 +18,7 @@ use super::state::{Found, Held, NotUnlocked, Place, State};
 use super::tokens::{ScopeId, Token};
 use crate::lifetime;
 use crate::protocol::{
-    Answer, Code, Done, Installations, KeyChoice, Keys, PROTOCOL, Pong, Refusal, Removed, Request, Status, TokenInfo,
+    Answer, Code, Done, Installations, KeyChoice, Keys, PROTOCOL, Pong, Refusal, Request, Status, TokenInfo,
 };
 use crate::secret::{Secret, on_wiped_stack};
 
@@ -34,8 +34,8 @@ pub struct Agent {
     pub(super) rules: Rules,
     pub(super) clock: Clock,
     pub(super) github: GitHub,
-    pub(super) finding: Flights<Place, Result<Found, Refusal>>,
-    pub(super) minting: Flights<ScopeId, Result<Arc<Token>, Refusal>>,
+    pub(super) finding: Flights<Place, Found>,
+    pub(super) minting: Flights<ScopeId, Arc<Token>>,
     /// Rung when a key was added, which may be the next to expire.
     pub(super) key_added: Notify,
 }
@@ -67,8 +67,8 @@ impl Agent {
             rules,
             clock,
             github: GitHub::new(clock),
-            finding: Flights::default(),
-            minting: Flights::default(),
+            finding: Flights::new(clock),
+            minting: Flights::new(clock),
             key_added: Notify::new(),
         })
     }
@@ -88,11 +88,8 @@ impl Agent {
             Request::ListKeys => Ok(Answer::Keys(Keys {
                 keys: self.held(|held, now| held.keyring.iter().map(|key| key.info(now)).collect())?,
             })),
-            Request::RemoveKey(which) => self.remove(which.key.expose()).map(Answer::Removed),
-            Request::RemoveAllKeys => {
-                self.held(|_, _| ())?;
-                Ok(Answer::Removed(Removed { removed: self.forget_all() }))
-            }
+            Request::RemoveKey(which) => self.remove(which).await.map(Answer::Removed),
+            Request::RemoveAllKeys(how) => self.remove_all(how).await.map(Answer::Removed),
             Request::Lock(with) => {
                 // Who locks and leaves has locked.
                 let agent = Arc::clone(self);
@@ -101,6 +98,8 @@ impl Agent {
             }
             Request::Unlock(with) => self.unlock(with.passphrase).await.map(Answer::Done),
             Request::Installations(choice) => self.where_installed(&choice, peer).await.map(Answer::Installations),
+            Request::Revoke(which) => self.revoke(which).await.map(Answer::Revoked),
+            Request::DropToken(which) => self.drop_token(&which.token).map(Answer::Dropped),
         }
     }
 

@@ -100,12 +100,14 @@ impl Keyring {
         self.keys.iter().find(|key| *key.fingerprint == *fingerprint)
     }
 
-    /// Forgets the key of this name or fingerprint.
-    pub fn remove(&mut self, name_or_fingerprint: &str) -> Option<Arc<HeldKey>> {
-        let place = self
-            .keys
-            .iter()
-            .position(|key| key.name == name_or_fingerprint || *key.fingerprint == *name_or_fingerprint)?;
+    /// The key of this name or fingerprint.
+    pub fn find(&self, name_or_fingerprint: &str) -> Option<&Arc<HeldKey>> {
+        self.keys.iter().find(|key| key.name == name_or_fingerprint || *key.fingerprint == *name_or_fingerprint)
+    }
+
+    /// Forgets the key of this fingerprint.
+    pub fn remove(&mut self, fingerprint: &str) -> Option<Arc<HeldKey>> {
+        let place = self.keys.iter().position(|key| *key.fingerprint == *fingerprint)?;
         Some(self.keys.remove(place))
     }
 

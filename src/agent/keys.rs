@@ -4,18 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
-use super::github::{App, api_base, host_of_api};
+use super::github::{Caller, api_base, host_of_api};
 use super::handler::{Agent, gone};
 use super::key::AppKey;
 use super::keyring::{HeldKey, NotAdded, NotChosen};
 use super::refuse::{Asked, refuse};
 use super::reply::GitHubError;
+use super::revoke::Living;
 use super::shield::Shielded;
 use super::signing::Signing;
 use crate::ids::Host;
 use crate::lifetime::{self, MAX_LIFETIME};
 use crate::pem::KeyError;
-use crate::protocol::{Added, Choice, Code, NewKey, Refusal, Removed};
+use crate::protocol::{Added, Choice, Code, NewKey, Refusal, RemoveAllKeys, RemoveKey, Removed};
 use crate::secret::on_wiped_stack;
 
 impl Agent {
@@ -52,6 +53,8 @@ impl Agent {
             }
             Ok((key, now))
         })??;
+        self.finding.forget_failures();
+        self.minting.forget_failures();
         self.key_added.notify_one();
         let left = key.time_left(now);
         Ok(Added {
@@ -68,13 +71,31 @@ impl Agent {
     }
 
     /// Forgets one key: by name, by fingerprint, or by itself.
-    pub(super) fn remove(&self, which: &str) -> Result<Removed, Refusal> {
-        let fingerprint = on_wiped_stack(|| AppKey::from_wire(&which.into()).map(|key| key.fingerprint));
-        let which = fingerprint.as_deref().unwrap_or(which);
-        let key = self.held(|held, _| held.remove(which))?;
-        key.map(|key| Removed { removed: vec![key.name.clone()] }).ok_or_else(|| {
+    pub(super) async fn remove(self: &Arc<Self>, which: RemoveKey) -> Result<Removed, Refusal> {
+        let fingerprint = on_wiped_stack(|| AppKey::from_wire(&which.key).map(|key| key.fingerprint));
+        let name = fingerprint.as_deref().unwrap_or(which.key.expose());
+        let found = self.held(|held, _| held.keyring.find(name).cloned())?;
+        let found = found.ok_or_else(|| {
             Refusal::new(Code::NoKey, "no key of that name or fingerprint is loaded").hint("see `apptoken list`")
-        })
+        })?;
+        let tokens = which.revoke.then(|| self.living(|token| token.key == found.fingerprint)).transpose()?;
+        self.held(|held, _| held.remove(&found.fingerprint))?;
+        self.removed(vec![found.name.clone()], tokens).await
+    }
+
+    /// Forgets every key.
+    pub(super) async fn remove_all(self: &Arc<Self>, how: RemoveAllKeys) -> Result<Removed, Refusal> {
+        self.held(|_, _| ())?;
+        let tokens = how.revoke.then(|| self.living(|_| true)).transpose()?;
+        self.removed(self.forget_all(), tokens).await
+    }
+
+    async fn removed(self: &Arc<Self>, names: Vec<String>, tokens: Option<Vec<Living>>) -> Result<Removed, Refusal> {
+        let revoked = match tokens {
+            Some(tokens) => Some(self.revoke_with_keys(tokens).await),
+            None => None,
+        };
+        Ok(Removed { removed: names, revoked })
     }
 
     /// Reads and judges a key that was sent, before anything is asked or changed.
@@ -137,7 +158,7 @@ impl Agent {
     async fn check(&self, key: &mut HeldKey, offline: bool) -> Result<(Option<String>, Option<String>), Refusal> {
         let app = Signing::of(key);
         if offline {
-            return match app.jwt((self.clock)().unix).await {
+            return match app.credential((self.clock)().unix).await {
                 Ok(_) => Ok((None, None)),
                 Err(_) => Err(bad_key(KeyError::Damaged)),
             };
@@ -151,21 +172,13 @@ impl Agent {
                 Ok((slug, None))
             }
             // The key may be right all the same; it is the network that is not.
-            Err(error) if is_passing(&error) => {
+            Err(error) if error.is_passing() || matches!(error, GitHubError::RateLimited(_)) => {
                 let why = refuse(&error, key, Asked::App).error;
                 Ok((None, Some(format!("the key could not be checked: {why}"))))
             }
             Err(error) => Err(refuse(&error, key, Asked::App)),
         }
     }
-}
-
-/// Whether an error says nothing about the key: it may be gone at the next try.
-fn is_passing(error: &GitHubError) -> bool {
-    matches!(
-        error,
-        GitHubError::Timeout | GitHubError::Unreachable(_) | GitHubError::RateLimited(_) | GitHubError::Status(500..)
-    )
 }
 
 fn bad_key(why: KeyError) -> Refusal {

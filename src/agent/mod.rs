@@ -1,5 +1,6 @@
 //! `apptoken-agent`: the process that holds the keys.
 
+mod api;
 pub mod args;
 pub mod audit;
 pub mod clock;
@@ -15,9 +16,12 @@ mod keys;
 pub mod lock;
 mod mint;
 pub mod peer;
+mod permissions;
+mod question;
 pub mod record;
 pub mod refuse;
 pub mod reply;
+mod revoke;
 pub mod server;
 pub mod shield;
 pub mod signing;
@@ -43,6 +47,7 @@ use self::record::Record;
 use self::server::Signals;
 use self::socket::Socket;
 use crate::output::{print, say};
+use crate::protocol::{Request, Revoke};
 use crate::{client, env};
 
 /// Runs `apptoken-agent`.
@@ -217,6 +222,11 @@ fn end(args: &Args) -> Result<(), Failure> {
     };
     let mut agent = client::Agent::from_env().map_err(failed)?;
     let pid = agent.pid().map_err(failed)?;
+    if args.revoke
+        && let Err(error) = agent.call(&Request::Revoke(Revoke::default()))
+    {
+        say(format_args!("apptoken-agent: warning: tokens were not revoked: {error}"));
+    }
     // It cannot have ended and its number gone to another process: its end of the connection is open.
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)
         .map_err(|error| Failure::new(format!("cannot end the agent, process {pid}: {}", error.desc())))?;

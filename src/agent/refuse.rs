@@ -1,22 +1,38 @@
 //! What GitHub's refusals mean for the person who asked, and what to do about them.
 //!
+//! On the left what GitHub answers to one who asks for a token of the App's sole installation; on the right our sentence,
+//! where `…` stands for names and numbers, and its code. A test walks this table.
+//!
 //! | GitHub answers | we say | code |
 //! |---|---|---|
-//! | 401 `A JSON web token could not be decoded` | the key is not one of this App's | `app_mismatch` |
-//! | 401 `Integration must generate a public key` | the App has no key | `app_mismatch` |
-//! | 401 about `'Issued at'` or `'Expiration time'`, twice | the clocks differ | `clock_skew` |
-//! | 401 `'Issuer' claim…`, 404 `Integration not found` | there is no such App | `app_mismatch` |
-//! | 404 `Not Found` | the App is not installed there, or there is no such thing | `not_installed` |
-//! | 403 `This installation has been suspended` | it is suspended | `suspended` |
-//! | 422 `The permissions requested…` | a permission is not granted | `not_granted` |
-//! | 422 `There is at least one repository…` | a repository is not part of the installation | `not_granted` |
-//! | 403 or 429 with a limit | wait | `rate_limited` |
-//! | any other status, or no JSON | GitHub cannot be used now | `github_unavailable` |
-//! | no connection | the network's own reason | `github_unavailable` |
-//! | nothing in time | it took too long | `timeout` |
+//! | 401 `A JSON web token could not be decoded`, to a key it knew | … does not know this key of App … any more: it was deleted there | `app_mismatch` |
+//! | 401 `A JSON web token could not be decoded`, to a new key | … does not know this key for App … | `app_mismatch` |
+//! | 401 `Integration must generate a public key` | App … has no private key at all | `app_mismatch` |
+//! | 401 `'Issued at' claim ('iat') must be an Integer representing the time that the assertion was issued`, twice | this machine's clock … | `clock_skew` |
+//! | 401 `'Expiration time' claim ('exp') is too far in the future`, twice | this machine's clock … | `clock_skew` |
+//! | 401 `'Issuer' claim ('iss') must be an Integer` | … knows no App … | `app_mismatch` |
+//! | 404 `Integration not found` | … knows no App … | `app_mismatch` |
+//! | 404 `Not Found` | App … is not installed there any more | `not_installed` |
+//! | 403 `This installation has been suspended` | the installation is suspended | `suspended` |
+//! | 403 `Although you appear to have the correct authorization credentials, the organization has an IP allow list enabled` | … forbids it to App … | `denied` |
+//! | 422 `The permissions requested are not granted to this installation.` | the installation does not have all the permissions asked for | `not_granted` |
+//! | 422 `There is at least one repository that does not exist or is not accessible to the parent installation.` | a repository asked for is not part of the installation | `not_granted` |
+//! | 422 `Invalid request.` | … does not narrow a token in that way | `not_granted` |
+//! | 403 `You have exceeded a secondary rate limit.` | … limits the rate of requests | `rate_limited` |
+//! | 429 `API rate limit exceeded for installation ID 1.` | … limits the rate of requests | `rate_limited` |
+//! | 400 `Problems parsing JSON` | … answered with status 400 | `github_unavailable` |
+//! | 410 `Gone` | … does not speak the version of the API that this program does | `github_unavailable` |
+//! | 502 `Server Error`, each time | … answered with status 502 | `github_unavailable` |
+//! | a redirect to another host | … redirects to another address, which is not followed | `github_unavailable` |
+//! | a page for people with status 404 | … answered with something that is not the API's JSON | `github_unavailable` |
+//! | a page for people with status 200 | … answered with something that is not the API's JSON | `github_unavailable` |
+//! | no end of white space | … answered with an answer that is too large | `github_unavailable` |
+//! | no connection | … cannot be reached: … | `github_unavailable` |
+//! | nothing in time | … did not answer in time | `timeout` |
 
+use super::api::UNSAID_PAUSE;
 use super::keyring::HeldKey;
-use super::reply::{DEADLINE, GitHubError};
+use super::reply::GitHubError;
 use super::state::Target;
 use crate::protocol::{Code, Refusal};
 
@@ -37,6 +53,11 @@ pub fn refuse(error: &GitHubError, key: &HeldKey, asked: Asked<'_>) -> Refusal {
             .hint("download a new one under \"Private keys\" on the App's settings page"),
         GitHubError::KeyGone => Refusal::new(Code::NoKey, "the key was removed, or locked away, meanwhile")
             .hint("see `apptoken list`"),
+        // It was known once: GitHub told this App's names to it.
+        GitHubError::WrongKey if key.app.is_some() => {
+            Refusal::new(Code::AppMismatch, format!("{host} does not know this key of App {app} any more: it was deleted there"))
+                .hint(format!("generate another under \"Private keys\" on the App's settings page, add it, and `apptoken remove {}`", key.name))
+        }
         GitHubError::WrongKey => Refusal::new(Code::AppMismatch, format!("{host} does not know this key for App {app}"))
             .hint(format!("compare {} with the keys on that App's settings page, and `--app-id` with the App", key.fingerprint)),
         GitHubError::AppHasNoKey => Refusal::new(Code::AppMismatch, format!("App {app} has no private key at all"))
@@ -56,19 +77,32 @@ pub fn refuse(error: &GitHubError, key: &HeldKey, asked: Asked<'_>) -> Refusal {
             Refusal::new(Code::NotGranted, format!("a repository asked for is not part of the installation{}", on(asked)))
                 .hint("check its name, or select it under the account's Settings, GitHub Apps")
         }
+        GitHubError::Forbidden => Refusal::new(Code::Denied, format!("{host} forbids it to App {app}"))
+            .hint("the account may have a list of IP addresses that are allowed, or its enterprise a policy: ask its owner"),
+        GitHubError::NotNarrowed => Refusal::new(Code::NotGranted, format!("{host} does not narrow a token in that way"))
+            .hint("ask for fewer repositories or fewer permissions"),
         GitHubError::RateLimited(seconds) => {
-            let wait = seconds.unwrap_or(UNSAID_WAIT);
+            let wait = seconds.unwrap_or(UNSAID_PAUSE);
             let mut refusal = Refusal::new(Code::RateLimited, format!("{host} limits the rate of requests"))
                 .hint(format!("try again in {wait} seconds"));
             refusal.retry_after = Some(wait);
             refusal
         }
-        GitHubError::Timeout => Refusal::new(Code::Timeout, format!("{host} did not answer within {} seconds", DEADLINE.as_secs()))
+        GitHubError::Timeout => Refusal::new(Code::Timeout, format!("{} did not answer in time", key.api_url))
             .hint("try again; see https://www.githubstatus.com/ if it stays so"),
         GitHubError::Unreachable(reason) => {
             Refusal::new(Code::GithubUnavailable, format!("{} cannot be reached: {reason}", key.api_url))
-                .hint("check the network and HTTPS_PROXY as they were when the agent started")
+                .hint("check the network, and HTTPS_PROXY and SSL_CERT_FILE as they were when the agent started")
         }
+        GitHubError::Redirected => {
+            Refusal::new(Code::GithubUnavailable, format!("{} redirects to another address, which is not followed", key.api_url))
+                .hint("add the key again with the new address as `--api-url`, if you trust it")
+        }
+        GitHubError::VersionGone => Refusal::new(
+            Code::GithubUnavailable,
+            format!("{} does not speak the version of the API that this program does", key.api_url),
+        )
+        .hint("look for a newer apptoken"),
         GitHubError::Status(status) => {
             Refusal::new(Code::GithubUnavailable, format!("{} answered with status {status}", key.api_url))
                 .hint("try again; see https://www.githubstatus.com/ if it stays so")
@@ -124,6 +158,3 @@ fn skew(host: &crate::ids::Host, ahead: Option<i64>) -> String {
         None => format!("this machine's clock and {host}'s differ"),
     }
 }
-
-/// Seconds to wait when GitHub limits and does not say for how long, as its documentation asks.
-const UNSAID_WAIT: u64 = 60;

@@ -1,12 +1,10 @@
 //! One reply of GitHub's: received whole, within bounds, and judged.
 
-use std::time::Duration;
-
-use reqwest::header::{DATE, HeaderMap, LINK};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LINK};
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use tokio::time::timeout;
+use serde_json::Value;
 
 use super::clock;
 
@@ -18,58 +16,77 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    /// Sends a request and receives the reply, within [`DEADLINE`].
+    /// Sends a request and receives the reply.
     pub(super) async fn to(request: RequestBuilder) -> Result<Self, GitHubError> {
-        timeout(DEADLINE, Self::receive(request)).await.unwrap_or(Err(GitHubError::Timeout))
-    }
-
-    async fn receive(request: RequestBuilder) -> Result<Self, GitHubError> {
-        let mut response = request.send().await.map_err(|error| unreachable_because(&error))?;
+        let mut response = request.send().await?;
+        let (status, headers) = (response.status(), response.headers().clone());
+        let most = if status.is_success() && is_json(&headers) { MAX_ANSWER } else { MAX_OTHER };
         let mut body = Vec::with_capacity(BODY_ROOM);
-        while let Some(piece) = response.chunk().await.map_err(|error| unreachable_because(&error))? {
-            if body.len() + piece.len() > MAX_BODY {
+        while let Some(piece) = response.chunk().await? {
+            if body.len() + piece.len() > most {
                 return Err(GitHubError::Unreadable("an answer that is too large"));
             }
             body.extend_from_slice(&piece);
         }
-        Ok(Self { status: response.status(), headers: response.headers().clone(), body })
+        Ok(Self { status, headers, body })
     }
 
     /// Whether this is success; else what it means. GitHub's sentences tell apart what its status codes do not.
-    pub(super) fn judge(&self) -> Result<(), GitHubError> {
+    ///
+    /// `now` is our own time, for a reply that does not tell GitHub's.
+    pub(super) fn judge(&self, now: i64) -> Result<(), GitHubError> {
         #[derive(Default, Deserialize)]
         struct Body {
             #[serde(default)]
             message: String,
+            /// A sentence, or a list of objects.
+            #[serde(default)]
+            errors: Value,
         }
 
+        let status = self.status.as_u16();
         if self.status.is_success() {
             return Ok(());
         }
-        let Body { message } = serde_json::from_slice(&self.body).unwrap_or_default();
+        if self.status.is_redirection() {
+            return Err(GitHubError::Redirected);
+        }
+        if self.status.is_server_error() {
+            return Err(GitHubError::Status(status));
+        }
+        let Body { message, errors } = serde_json::from_slice(&self.body).unwrap_or_default();
         let says = |words: &str| message.contains(words);
-        let retry_after = self.header("retry-after").and_then(|seconds| seconds.parse().ok());
-        let none_left = self.header("x-ratelimit-remaining") == Some("0");
-        let limited = retry_after.is_some() || none_left || says("rate limit") || says("abuse detection");
-        Err(match self.status.as_u16() {
+        let limited = self.header("retry-after").is_some()
+            || self.header("x-ratelimit-remaining") == Some("0")
+            || says("rate limit")
+            || says("abuse detection");
+        Err(match status {
+            429 => GitHubError::RateLimited(self.pause(now)),
+            403 if limited => GitHubError::RateLimited(self.pause(now)),
+            // A gateway in between has pages of its own, and "not found" on them says nothing about GitHub.
+            _ if message.is_empty() => GitHubError::Unreadable(NO_JSON),
             401 if says("'Issued at' claim") || says("'Expiration time' claim") => GitHubError::ClockSkew(self.date()),
             401 if says("'Issuer' claim") => GitHubError::NoSuchApp,
             401 if says("must generate a public key") => GitHubError::AppHasNoKey,
             401 => GitHubError::WrongKey,
             404 if says("Integration not found") => GitHubError::NoSuchApp,
             404 => GitHubError::NotFound,
-            429 => GitHubError::RateLimited(retry_after.or_else(|| self.until_reset())),
-            403 if limited => GitHubError::RateLimited(retry_after.or_else(|| self.until_reset())),
             403 if says("suspended") => GitHubError::Suspended,
+            403 => GitHubError::Forbidden,
+            410 => GitHubError::VersionGone,
+            400 if errors.as_str().is_some_and(|text| text.contains("not a supported version")) => {
+                GitHubError::VersionGone
+            }
             422 if says("permissions requested") => GitHubError::PermissionNotGranted,
             422 if says("repository") => GitHubError::RepositoryNotGranted,
+            422 => GitHubError::NotNarrowed,
             status => GitHubError::Status(status),
         })
     }
 
     /// Reads what the API promises.
     pub(super) fn read<T: DeserializeOwned>(&self) -> Result<T, GitHubError> {
-        serde_json::from_slice(&self.body).map_err(|_| GitHubError::Unreadable("something that is not the API's JSON"))
+        serde_json::from_slice(&self.body).map_err(|_| GitHubError::Unreadable(NO_JSON))
     }
 
     /// GitHub's time, from its `Date` header.
@@ -77,10 +94,17 @@ impl Reply {
         self.header(DATE.as_str()).and_then(clock::parse_http_date)
     }
 
-    /// Seconds until the rate limit is lifted, by GitHub's own clock.
-    fn until_reset(&self) -> Option<u64> {
-        let reset: i64 = self.header("x-ratelimit-reset")?.parse().ok()?;
-        reset.checked_sub(self.date()?).and_then(|seconds| u64::try_from(seconds).ok()?.checked_add(1))
+    /// Seconds to wait: until what `Retry-After` says, in seconds or as a date, else until the rate limit is lifted; by
+    /// GitHub's own clock if it tells the time.
+    fn pause(&self, now: i64) -> Option<u64> {
+        let now = self.date().unwrap_or(now);
+        let until = |moment: i64| u64::try_from(moment.saturating_sub(now)).unwrap_or_default();
+        if let Some(after) = self.header("retry-after") {
+            return after.parse().ok().or_else(|| clock::parse_http_date(after).map(until));
+        }
+        let reset = self.header("x-ratelimit-reset")?.parse().ok()?;
+        // A second more, for what was rounded off.
+        Some(until(reset).saturating_add(1))
     }
 
     /// The path of the next page, from the `Link` header; only within the same API.
@@ -119,33 +143,55 @@ pub enum GitHubError {
     PermissionNotGranted,
     /// 422: a repository is not there, or not part of the installation.
     RepositoryNotGranted,
+    /// 403 for another reason, such as the account's list of IP addresses.
+    Forbidden,
+    /// 422 for another reason: the API does not narrow a token in that way.
+    NotNarrowed,
     /// 403 or 429 with a limit; seconds to wait, if it said.
     RateLimited(Option<u64>),
-    /// It took longer than [`DEADLINE`].
+    /// It took longer than one try, or all of them together, may take.
     Timeout,
-    /// No connection; the reason in the system's words.
+    /// No connection, or one that broke; the reason in the system's words.
     Unreachable(String),
+    /// A redirect that is not followed.
+    Redirected,
+    /// The API version that is asked for is not spoken any more.
+    VersionGone,
     /// A status that has no meaning here.
     Status(u16),
     /// An answer that is not what the API promises.
     Unreadable(&'static str),
 }
 
-/// The innermost reason, which is the system's; the outer ones repeat the address.
-fn unreachable_because(error: &reqwest::Error) -> GitHubError {
-    if error.is_timeout() {
-        return GitHubError::Timeout;
+impl GitHubError {
+    /// Whether it says nothing about what was asked: it may be gone at the next try.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Timeout | Self::Unreachable(_) | Self::Status(500..))
     }
-    let mut reason: &dyn std::error::Error = error;
-    while let Some(source) = reason.source() {
-        reason = source;
-    }
-    GitHubError::Unreachable(reason.to_string())
 }
 
-/// How long one request may take, from connecting to the last byte. GitHub gives up on its side after ten seconds.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+impl From<reqwest::Error> for GitHubError {
+    /// The innermost reason, which is the system's; the outer ones repeat the address.
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_timeout() {
+            return Self::Timeout;
+        }
+        let mut reason: &dyn std::error::Error = &error;
+        while let Some(source) = reason.source() {
+            reason = source;
+        }
+        Self::Unreachable(reason.to_string())
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"))
+}
+
+const NO_JSON: &str = "something that is not the API's JSON";
 /// Largest answer read, in bytes: a token for GitHub's limit of 500 repositories comes with about 5 KiB for each.
-const MAX_BODY: usize = 4 * 1024 * 1024;
+const MAX_ANSWER: usize = 4 * 1024 * 1024;
+/// The same for what comes in place of an answer: error objects, and pages for people.
+const MAX_OTHER: usize = 1024 * 1024;
 /// Room set aside for an answer: a minted token with its surroundings.
 const BODY_ROOM: usize = 8 * 1024;

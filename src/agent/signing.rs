@@ -1,15 +1,14 @@
 //! A held key at work: it signs for its App, on a thread of its own, and is in the clear only there.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use super::github::App;
+use super::github::{Caller, Credential};
 use super::jwt;
 use super::keyring::HeldKey;
 use super::reply::GitHubError;
 use super::shield::Shielded;
 use crate::ids::AppId;
-use crate::secret::{Secret, on_wiped_stack};
+use crate::secret::on_wiped_stack;
 
 /// What signing needs of a key.
 pub struct Signing {
@@ -25,12 +24,16 @@ impl Signing {
     }
 }
 
-impl App for Signing {
+impl Caller for Signing {
     fn api_url(&self) -> &str {
         &self.api_url
     }
 
-    fn jwt(&self, now: i64) -> Pin<Box<dyn Future<Output = Result<Secret<str>, GitHubError>> + Send + '_>> {
+    fn app_id(&self) -> &AppId {
+        &self.app_id
+    }
+
+    fn credential(&self, now: i64) -> Credential<'_> {
         let (app_id, pkcs1) = (self.app_id.clone(), Arc::clone(&self.pkcs1));
         let sign = move || {
             on_wiped_stack(|| {

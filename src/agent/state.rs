@@ -26,7 +26,7 @@ pub struct Held {
     /// The tokens minted with them.
     pub tokens: TokenCache,
     /// Which installation a question leads to, so that it is asked once.
-    pub places: HashMap<Place, Found>,
+    places: HashMap<Place, (Found, Duration)>,
 }
 
 /// Keys that only a passphrase brings back.
@@ -72,6 +72,15 @@ pub struct Found {
     pub id: InstallationId,
     /// The account it is on.
     pub account: String,
+}
+
+/// The same, some time later.
+pub struct Known {
+    /// What was found.
+    pub found: Found,
+    /// Whether that is good enough to mint with: accounts are renamed, and an App that was installed once may be
+    /// installed twice.
+    pub is_fresh: bool,
 }
 
 /// Why nothing was unlocked.
@@ -160,25 +169,36 @@ impl Default for State {
 }
 
 impl Held {
-    /// Forgets one key, by name or fingerprint, and all that was had with it.
-    pub fn remove(&mut self, name_or_fingerprint: &str) -> Option<Arc<HeldKey>> {
-        let key = self.keyring.remove(name_or_fingerprint)?;
-        self.let_go(&key);
-        Some(key)
+    /// Forgets one key and all that was had with it.
+    pub fn remove(&mut self, fingerprint: &str) {
+        if let Some(key) = self.keyring.remove(fingerprint) {
+            self.let_go(&key);
+        }
+    }
+
+    /// Which installation a question led to, the last time it was asked.
+    pub fn known(&self, place: &Place, now: Now) -> Option<Known> {
+        let (found, seen) = self.places.get(place)?;
+        Some(Known { found: found.clone(), is_fresh: now.boot.saturating_sub(*seen) < FRESH })
     }
 
     /// Remembers which installation a question leads to.
-    pub fn remember(&mut self, place: Place, found: Found) {
+    pub fn remember(&mut self, place: Place, found: Found, now: Now) {
         if self.places.len() >= MAX_PLACES {
             // They cost one request each to find again.
             self.places.clear();
         }
-        self.places.insert(place, found);
+        self.places.insert(place, (found, now.boot));
+    }
+
+    /// Forgets which installation a question led to: it leads to none now.
+    pub fn forget_place(&mut self, place: &Place) {
+        self.places.remove(place);
     }
 
     /// Forgets every way to an installation that turned out not to be there.
     pub fn forget_installation(&mut self, key: &str, id: InstallationId) {
-        self.places.retain(|place, found| *place.key != *key || found.id != id);
+        self.places.retain(|place, (found, _)| *place.key != *key || found.id != id);
     }
 
     /// Wipes a key that was taken out, also for those who still refer to it, and forgets what was had with it.
@@ -198,6 +218,8 @@ impl Held {
 const PROOF: &[u8] = b"unlocked";
 /// Installation look-ups remembered at once.
 const MAX_PLACES: usize = 10_000;
+/// How long a look-up is good enough to mint with.
+const FRESH: Duration = Duration::from_mins(10);
 
 #[cfg(test)]
 mod tests {

@@ -1,9 +1,10 @@
 //! The installation tokens at hand: what makes two requests the same, and how long an answer stays good.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use super::clock::Now;
@@ -14,6 +15,8 @@ use crate::secret::Secret;
 #[derive(Default)]
 pub struct TokenCache {
     tokens: HashMap<ScopeId, Arc<Token>>,
+    /// Those that newer ones took the place of. They are not handed out, but they are alive, and can be revoked.
+    replaced: VecDeque<Arc<Token>>,
 }
 
 /// What a token is good for. Two requests are the same when all of this is: a narrow question must never be answered with
@@ -41,10 +44,10 @@ pub struct Token {
     pub line: Arc<Secret<[u8]>>,
     /// The key it was minted with.
     pub key: Arc<str>,
-    /// When it ends, in seconds since 1970.
-    pub expires: i64,
     /// When it was minted.
     pub minted: Now,
+    /// Seconds that it lives from then on.
+    pub life: i64,
 }
 
 /// What the cache has for a question.
@@ -61,30 +64,54 @@ impl TokenCache {
     /// Finds a token for this scope that lives at least `min_ttl` seconds more.
     pub fn lookup(&self, scope: &ScopeId, min_ttl: i64, now: Now) -> Lookup {
         match self.tokens.get(scope) {
-            Some(token) if !token.lives(min_ttl, now) => Lookup::Missing,
-            Some(token) if !token.lives(RENEW_BELOW, now) => Lookup::Aging(Arc::clone(token)),
-            Some(token) => Lookup::Good(Arc::clone(token)),
-            None => Lookup::Missing,
+            Some(token) if token.lives(min_ttl + token.renewal_margin(min_ttl), now) => Lookup::Good(Arc::clone(token)),
+            Some(token) if token.lives(min_ttl, now) => Lookup::Aging(Arc::clone(token)),
+            _ => Lookup::Missing,
         }
     }
 
-    /// Keeps a token, in place of an older one for the same scope, or, when there are too many, of the oldest of all.
+    /// Keeps a token, in place of one for the same scope that ends earlier, or, when there are too many, of the oldest of all.
     pub fn keep(&mut self, scope: ScopeId, token: Arc<Token>) {
-        if self.tokens.len() >= MAX_TOKENS && !self.tokens.contains_key(&scope) {
-            let oldest = self.tokens.iter().min_by_key(|(_, token)| token.minted.boot).map(|(scope, _)| *scope);
-            oldest.map(|oldest| self.tokens.remove(&oldest));
+        let now = token.minted;
+        if self.tokens.get(&scope).is_some_and(|other| other.left(now) > token.left(now)) {
+            return;
         }
-        self.tokens.insert(scope, token);
+        let room = self.tokens.len() < MAX_TOKENS || self.tokens.contains_key(&scope);
+        let oldest = || self.tokens.iter().min_by_key(|(_, token)| token.minted.boot).map(|(scope, _)| *scope);
+        let evicted = if room { None } else { oldest().and_then(|oldest| self.tokens.remove(&oldest)) };
+        for out in self.tokens.insert(scope, token).into_iter().chain(evicted) {
+            if self.replaced.len() >= MAX_REPLACED {
+                self.replaced.pop_front();
+            }
+            self.replaced.push_back(out);
+        }
     }
 
     /// Forgets the tokens of one key.
     pub fn forget_key(&mut self, fingerprint: &str) {
-        self.tokens.retain(|_, token| *token.key != *fingerprint);
+        self.forget(|token| *token.key == *fingerprint);
     }
 
     /// Forgets the tokens that have expired.
     pub fn expire(&mut self, now: Now) {
-        self.tokens.retain(|_, token| token.lives(1, now));
+        self.forget(|token| !token.lives(1, now));
+    }
+
+    /// Forgets one token, whether it is handed out or replaced; returns whether it was there.
+    pub fn drop_token(&mut self, token: &Token) -> bool {
+        self.forget(|other| std::ptr::eq(other, token))
+    }
+
+    fn forget(&mut self, wanted: impl Fn(&Token) -> bool) -> bool {
+        let before = self.tokens.len() + self.replaced.len();
+        self.tokens.retain(|_, token| !wanted(token));
+        self.replaced.retain(|token| !wanted(token));
+        self.tokens.len() + self.replaced.len() < before
+    }
+
+    /// Every token that is alive as far as is known, the replaced ones as well.
+    pub fn living(&self) -> impl Iterator<Item = &Arc<Token>> {
+        self.tokens.values().chain(&self.replaced)
     }
 
     /// The `most` oldest tokens.
@@ -99,7 +126,36 @@ impl TokenCache {
 impl Token {
     /// Whether it lives at least `seconds` more.
     pub fn lives(&self, seconds: i64, now: Now) -> bool {
-        self.expires.saturating_sub(now.unix) >= seconds
+        self.left(now) >= seconds
+    }
+
+    /// Seconds that it lives from now on, by the clock that is further along: one stops in some kinds of sleep, the other
+    /// can be set back.
+    fn left(&self, now: Now) -> i64 {
+        self.life - self.age(now).max(now.unix.saturating_sub(self.minted.unix))
+    }
+
+    fn age(&self, now: Now) -> i64 {
+        i64::try_from(now.boot.saturating_sub(self.minted.boot).as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// Seconds before the end of its use for who asks for `min_ttl` that it is renewed, in the background.
+    fn renewal_margin(&self, min_ttl: i64) -> i64 {
+        RENEW_AHEAD.min((self.life - min_ttl) / 4)
+    }
+
+    /// Whether this is the token.
+    pub fn is(&self, text: &Secret<str>) -> bool {
+        self.text().is_some_and(|token| token.expose() == text.expose())
+    }
+
+    /// The token itself, out of the line.
+    pub fn text(&self) -> Option<Secret<str>> {
+        #[derive(Deserialize)]
+        struct Line {
+            token: Secret<str>,
+        }
+        serde_json::from_slice(self.line.expose()).ok().map(|Line { token }| token)
     }
 }
 
@@ -142,8 +198,11 @@ pub fn within(granted: &BTreeMap<String, String>, asked: &Permissions) -> bool {
     })
 }
 
-/// With less life left than this, in seconds, a token is renewed in the background: a quarter of GitHub's hour.
-pub const RENEW_BELOW: i64 = 15 * 60;
+/// Seconds before nobody could use it any more that a token is renewed, so that nobody waits; for tokens of an hour and
+/// who asks for nothing else, with a quarter of the hour left. Of shorter lives, a quarter.
+const RENEW_AHEAD: i64 = 10 * 60;
+/// Replaced tokens remembered at the most: they live for a quarter of an hour more.
+const MAX_REPLACED: usize = 1000;
 /// Tokens kept at once. With 520 characters each, these take about 10 MB.
 pub const MAX_TOKENS: usize = 10_000;
 
@@ -167,7 +226,7 @@ mod tests {
 
     fn token(key: &str, lives: i64) -> Arc<Token> {
         let line = Arc::new(Secret::from(b"{}".to_vec()));
-        Arc::new(Token { line, key: key.into(), expires: NOW.unix + lives, minted: NOW })
+        Arc::new(Token { line, key: key.into(), minted: NOW, life: lives })
     }
 
     fn cache(lives: i64) -> TokenCache {
@@ -176,15 +235,50 @@ mod tests {
         cache
     }
 
+    fn later(seconds: u32) -> Now {
+        Now { unix: NOW.unix + i64::from(seconds), boot: NOW.boot + Duration::from_secs(seconds.into()) }
+    }
+
     #[test]
-    fn a_token_is_served_while_it_has_the_asked_life_left() {
-        let id = scope(1).id();
-        assert!(matches!(cache(3_600).lookup(&id, 300, NOW), Lookup::Good(_)));
-        assert!(matches!(cache(RENEW_BELOW).lookup(&id, 300, NOW), Lookup::Good(_)));
-        assert!(matches!(cache(RENEW_BELOW - 1).lookup(&id, 300, NOW), Lookup::Aging(_)));
-        assert!(matches!(cache(300).lookup(&id, 300, NOW), Lookup::Aging(_)));
-        assert!(matches!(cache(299).lookup(&id, 300, NOW), Lookup::Missing));
-        assert!(matches!(cache(3_600).lookup(&id, 3_601, NOW), Lookup::Missing));
+    fn a_token_is_served_while_it_has_the_asked_life_left_and_renewed_before_that() {
+        let (id, cache) = (scope(1).id(), cache(3_600));
+        assert!(matches!(cache.lookup(&id, 300, NOW), Lookup::Good(_)));
+        assert!(matches!(cache.lookup(&id, 300, later(45 * 60)), Lookup::Good(_)));
+        assert!(matches!(cache.lookup(&id, 300, later(45 * 60 + 1)), Lookup::Aging(_)));
+        assert!(matches!(cache.lookup(&id, 300, later(55 * 60)), Lookup::Aging(_)));
+        assert!(matches!(cache.lookup(&id, 300, later(55 * 60 + 1)), Lookup::Missing));
+        assert!(matches!(cache.lookup(&id, 45 * 60, later(11 * 60)), Lookup::Good(_)), "asked for long, renewed early");
+        assert!(matches!(cache.lookup(&id, 45 * 60, later(12 * 60)), Lookup::Aging(_)));
+        assert!(matches!(cache.lookup(&id, 3_601, NOW), Lookup::Missing));
+    }
+
+    #[test]
+    fn a_short_life_is_not_renewed_all_the_time() {
+        let (id, cache) = (scope(1).id(), cache(8));
+        assert!(matches!(cache.lookup(&id, 1, later(6)), Lookup::Good(_)));
+        assert!(matches!(cache.lookup(&id, 1, later(7)), Lookup::Aging(_)));
+        assert!(matches!(cache.lookup(&id, 1, later(8)), Lookup::Missing));
+    }
+
+    #[test]
+    fn either_clock_ends_a_token() {
+        let (id, cache) = (scope(1).id(), cache(3_600));
+        let set_back = Now { unix: NOW.unix - 7_200, ..later(3_400) };
+        assert!(matches!(cache.lookup(&id, 300, set_back), Lookup::Missing));
+        let slept_uncounted = Now { boot: NOW.boot, ..later(3_400) };
+        assert!(matches!(cache.lookup(&id, 300, slept_uncounted), Lookup::Missing));
+    }
+
+    #[test]
+    fn a_token_that_ends_earlier_takes_no_place_and_one_that_was_replaced_is_not_forgotten() {
+        let mut cache = cache(3_600);
+        cache.keep(scope(1).id(), token("SHA256:a", 10));
+        assert!(matches!(cache.lookup(&scope(1).id(), 300, NOW), Lookup::Good(_)));
+        assert_eq!(cache.living().count(), 1);
+        cache.keep(scope(1).id(), token("SHA256:a", 3_700));
+        assert_eq!(cache.living().count(), 2);
+        cache.expire(later(3_650));
+        assert_eq!(cache.living().count(), 1);
     }
 
     #[test]
@@ -212,11 +306,12 @@ mod tests {
         let mut cache = TokenCache::default();
         for n in 0..=MAX_TOKENS as u64 {
             let minted = Now { boot: Duration::from_secs(n), ..NOW };
-            let token =
-                Token { minted, line: Arc::new(Secret::from(Vec::new())), key: "SHA256:a".into(), expires: i64::MAX };
+            let line = Arc::new(Secret::from(Vec::new()));
+            let token = Token { line, key: "SHA256:a".into(), minted, life: 100_000 };
             cache.keep(scope(n).id(), Arc::new(token));
         }
         assert_eq!(cache.tokens.len(), MAX_TOKENS);
+        assert_eq!(cache.replaced.len(), 1, "it can still be revoked");
         assert!(matches!(cache.lookup(&scope(0).id(), 1, NOW), Lookup::Missing));
         assert!(matches!(cache.lookup(&scope(1).id(), 1, NOW), Lookup::Good(_)));
         assert!(matches!(cache.lookup(&scope(MAX_TOKENS as u64).id(), 1, NOW), Lookup::Good(_)));
@@ -227,7 +322,7 @@ mod tests {
     fn a_removed_key_takes_its_tokens_along_and_expired_ones_go() {
         let mut cache = cache(100);
         cache.keep(scope(2).id(), token("SHA256:b", 10));
-        cache.expire(Now { unix: NOW.unix + 10, ..NOW });
+        cache.expire(later(10));
         assert_eq!(cache.tokens.len(), 1);
         cache.forget_key("SHA256:a");
         assert!(cache.tokens.is_empty());

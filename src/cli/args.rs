@@ -78,6 +78,9 @@ pub(super) enum Command {
         /// Remove every key
         #[arg(long)]
         all: bool,
+        /// Revoke the tokens that were had with them
+        #[arg(long)]
+        revoke: bool,
     },
 
     /// Lock the agent: encrypt every key under a passphrase
@@ -99,6 +102,16 @@ pub(super) enum Command {
         /// Print JSON: the token and what it is good for
         #[arg(long)]
         json: bool,
+    },
+
+    /// Revoke tokens that the agent handed out
+    Revoke {
+        /// Tokens; - for standard input, one a line: on a command line, others on this machine can see them
+        #[arg(value_name = "TOKEN", required_unless_present = "all", conflicts_with = "all")]
+        tokens: Vec<String>,
+        /// Revoke every token, of the key that `--app` or `--host` chooses if one of them is given
+        #[arg(long)]
+        all: bool,
     },
 
     /// Run gh with a token

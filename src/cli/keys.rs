@@ -20,7 +20,7 @@ use crate::ids::{AppId, Host};
 
 use crate::output::say;
 use crate::pem::{self, MAX_KEY};
-use crate::protocol::{NewKey, RemoveKey, Request};
+use crate::protocol::{NewKey, RemoveAllKeys, RemoveKey, Request};
 use crate::secret::Secret;
 
 /// Loads each file into the agent.
@@ -74,37 +74,51 @@ pub(super) fn list(as_json: bool) -> Result<(), CliError> {
 }
 
 /// Removes keys by name, fingerprint or file; what cannot be removed is told, and the rest removed all the same.
-pub(super) fn remove(keys: &[String], all: bool) -> Result<(), CliError> {
+pub(super) fn remove(keys: &[String], all: bool, revoke: bool) -> Result<(), CliError> {
     let mut agent = Agent::find()?;
     if all {
-        agent.call(&Request::RemoveAllKeys)?;
+        let how = RemoveAllKeys { revoke, ..RemoveAllKeys::default() };
+        let removed = agent.call(&Request::RemoveAllKeys(how))?;
         say(format_args!("All identities removed."));
-        return Ok(());
+        return tell_of_tokens(&removed);
     }
     let mut failed = None;
     for key in keys {
-        match remove_one(&mut agent, key) {
-            Ok(name) => say(format_args!("Identity removed: {name}")),
-            Err(error) => {
-                if let Some(earlier) = failed.replace(error.about(key)) {
-                    earlier.report();
-                }
-            }
+        let done = remove_one(&mut agent, key, revoke).and_then(|removed| {
+            say(format_args!("Identity removed: {}", removed["removed"][0].as_str().unwrap_or(key)));
+            tell_of_tokens(&removed)
+        });
+        if let Err(error) = done
+            && let Some(earlier) = failed.replace(error.about(key))
+        {
+            earlier.report();
         }
     }
     failed.map_or(Ok(()), Err)
 }
 
-fn remove_one(agent: &mut Agent, key: &str) -> Result<String, CliError> {
-    let mut remove = |which: Secret<str>| agent.call(&Request::RemoveKey(RemoveKey::new(which)));
-    let removed = match remove(key.into()) {
+fn remove_one(agent: &mut Agent, key: &str, revoke: bool) -> Result<Value, CliError> {
+    let mut remove = |which: Secret<str>| agent.call(&Request::RemoveKey(RemoveKey::new(which, revoke)));
+    match remove(key.into()) {
         // Not a name or fingerprint: then it may be a file.
         Err(CallError::Refused(refusal)) if refusal.code == "no_key" && Path::new(key).is_file() => {
-            remove(read_key(OsStr::new(key))?)
+            Ok(remove(read_key(OsStr::new(key))?)?)
         }
-        answer => answer,
-    }?;
-    Ok(removed["removed"][0].as_str().unwrap_or(key).to_owned())
+        answer => Ok(answer?),
+    }
+}
+
+/// Tells what became of the tokens, if they were to be revoked.
+fn tell_of_tokens(removed: &Value) -> Result<(), CliError> {
+    if let Some(revoked) = removed["revoked"].as_u64() {
+        say(format_args!("Tokens revoked: {revoked}"));
+    }
+    match removed["warning"].as_str() {
+        Some(warning) => {
+            Err(CliError::new(warning).hint("they end by themselves, within an hour of when they were had"))
+        }
+        None => Ok(()),
+    }
 }
 
 fn read_key(file: &OsStr) -> Result<Secret<str>, CliError> {

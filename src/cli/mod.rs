@@ -7,6 +7,7 @@ mod json;
 mod keys;
 mod lock;
 mod prompt;
+mod revoke;
 mod scope;
 mod status;
 mod token;
@@ -34,10 +35,11 @@ fn run(cli: Cli) -> Result<(), CliError> {
     match cli.command {
         Command::Add(add) => keys::add(add, cli.scope.host),
         Command::List { json } => keys::list(json),
-        Command::Remove { keys, all } => keys::remove(&keys, all),
+        Command::Remove { keys, all, revoke } => keys::remove(&keys, all, revoke),
         Command::Lock { from } => lock::lock(&from),
         Command::Unlock { from } => lock::unlock(&from),
         Command::Token { scope: nearest, json } => token::token(Scope::read(nearest.or(cli.scope))?, json),
+        Command::Revoke { tokens, .. } => revoke::revoke(Scope::read(cli.scope)?, &tokens),
         Command::Gh { args } => exec::gh(Scope::read(cli.scope)?, &args).map(|never| match never {}),
         Command::Run { variables, command } => {
             exec::run(Scope::read(cli.scope)?, &variables, &command).map(|never| match never {})

@@ -31,6 +31,14 @@ impl Scope {
         let place = |option: Option<String>, flag, variable| {
             if chosen { Ok(option.map(|text| (flag, text))) } else { either(option, flag, variable) }
         };
+        for (narrows, name) in [(!chosen, env::REPO), (options.permissions.is_none(), env::PERMISSIONS)] {
+            if narrows && std::env::var_os(name).is_some_and(|text| text.is_empty()) {
+                return Err(wrong(
+                    name,
+                    "it is empty, and the token would be as wide as can be; unset it to want that",
+                ));
+            }
+        }
         Ok(Self {
             app: either(options.app, "--app", env::APP)?.map(|(_, text)| text),
             host: either(options.host, "--host", env::HOST)?.map(parse).transpose()?,

@@ -8,13 +8,14 @@ use super::json;
 use super::scope::Scope;
 use crate::client::Agent;
 use crate::ids::Host;
+use crate::output::say;
 use crate::protocol::{Request, TokenRequest};
 use crate::secret::Secret;
 
 /// Prints a token and a newline, or JSON.
 pub(super) fn token(scope: Scope, as_json: bool) -> Result<(), CliError> {
     if as_json {
-        return json::print(Agent::find()?.call(&request(scope))?);
+        return json::print(ask(scope)?);
     }
     let text = Zeroizing::new(format!("{}\n", get(scope)?.token.expose()));
     super::print_data(text.as_bytes())
@@ -30,7 +31,7 @@ pub(super) struct Given {
 
 /// Gets a token from the agent.
 pub(super) fn get(scope: Scope) -> Result<Given, CliError> {
-    let mut answer = Agent::find()?.call(&request(scope))?;
+    let mut answer = ask(scope)?;
     let host = answer["host"].as_str().and_then(|host| host.parse().ok());
     match (answer["token"].take(), host) {
         (Value::String(token), Some(host)) => Ok(Given { token: token.into(), host }),
@@ -39,8 +40,8 @@ pub(super) fn get(scope: Scope) -> Result<Given, CliError> {
     }
 }
 
-fn request(scope: Scope) -> Request {
-    Request::GetToken(TokenRequest {
+fn ask(scope: Scope) -> Result<Value, CliError> {
+    let answer = Agent::find()?.call(&Request::GetToken(TokenRequest {
         app: scope.app,
         host: scope.host,
         owner: scope.owner,
@@ -49,5 +50,9 @@ fn request(scope: Scope) -> Request {
         permissions: scope.permissions,
         min_ttl: scope.min_ttl.map(|life| life.as_secs()),
         ..TokenRequest::default()
-    })
+    }))?;
+    if let Some(warning) = answer["warning"].as_str() {
+        say(format_args!("apptoken: warning: {warning}"));
+    }
+    Ok(answer)
 }

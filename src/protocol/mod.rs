@@ -5,10 +5,11 @@ mod request;
 mod response;
 
 pub use refusal::{Choice, Code, Refusal};
-pub use request::{KeyChoice, NewKey, Passphrase, RemoveKey, Request, TokenRequest};
+pub use request::{DropToken, KeyChoice, NewKey, Passphrase, RemoveAllKeys, RemoveKey, Request, Revoke, TokenRequest};
 pub use response::written;
 pub use response::{
-    Added, Answer, Done, Installation, Installations, KeyInfo, Keys, Pong, Removed, Status, TokenAnswer, TokenInfo,
+    Added, Answer, Done, Dropped, Installation, Installations, KeyInfo, Keys, Pong, Removed, Revoked, Status,
+    TokenAnswer, TokenInfo,
 };
 
 /// The protocol spoken here. Raised by hand when an old peer would misunderstand a new one.

@@ -25,7 +25,7 @@ pub enum Request {
     /// Forget a key.
     RemoveKey(RemoveKey),
     /// Forget all keys.
-    RemoveAllKeys,
+    RemoveAllKeys(RemoveAllKeys),
     /// Encrypt everything until the passphrase comes back.
     Lock(Passphrase),
     /// Here it is.
@@ -34,6 +34,10 @@ pub enum Request {
     Status,
     /// Where is the App installed?
     Installations(KeyChoice),
+    /// End tokens at GitHub.
+    Revoke(Revoke),
+    /// Hand out this token no more.
+    DropToken(DropToken),
 }
 
 /// Which token: every field narrows or chooses, none is needed.
@@ -109,6 +113,47 @@ pub struct RemoveKey {
     pub(crate) _action: IgnoredAny,
     /// Its name or fingerprint, or the key itself as [`NewKey::key`].
     pub key: Secret<str>,
+    /// Revoke the tokens had with it as well.
+    #[serde(default)]
+    pub revoke: bool,
+}
+
+/// How to forget all keys.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoveAllKeys {
+    #[serde(default, rename = "action", skip_serializing)]
+    pub(crate) _action: IgnoredAny,
+    /// Revoke the tokens had with them as well.
+    #[serde(default)]
+    pub revoke: bool,
+}
+
+/// Which tokens to revoke: this one, else all of a key, else all.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    #[serde(default, rename = "action", skip_serializing)]
+    pub(crate) _action: IgnoredAny,
+    /// A token that the agent handed out.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub token: Option<Secret<str>>,
+    /// As in [`TokenRequest::app`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    /// As in [`TokenRequest::host`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+}
+
+/// Which token to hand out no more, such as one that GitHub refuses.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropToken {
+    #[serde(default, rename = "action", skip_serializing)]
+    pub(crate) _action: IgnoredAny,
+    /// The token.
+    pub token: Secret<str>,
 }
 
 /// What locks and unlocks.
@@ -155,8 +200,8 @@ impl NewKey {
 
 impl RemoveKey {
     /// The key that is called this, or is this.
-    pub fn new(key: Secret<str>) -> Self {
-        Self { _action: IgnoredAny, key }
+    pub fn new(key: Secret<str>, revoke: bool) -> Self {
+        Self { _action: IgnoredAny, key, revoke }
     }
 }
 
@@ -191,11 +236,13 @@ impl Request {
             "addKey" => Self::AddKey(fields(message)?),
             "listKeys" => bare().map(|_| Self::ListKeys)?,
             "removeKey" => Self::RemoveKey(fields(message)?),
-            "removeAllKeys" => bare().map(|_| Self::RemoveAllKeys)?,
+            "removeAllKeys" => Self::RemoveAllKeys(fields(message)?),
             "lock" => Self::Lock(fields(message)?),
             "unlock" => Self::Unlock(fields(message)?),
             "status" => bare().map(|_| Self::Status)?,
             "installations" => Self::Installations(fields(message)?),
+            "revoke" => Self::Revoke(fields(message)?),
+            "dropToken" => Self::DropToken(fields(message)?),
             _ => {
                 return Err(Refusal::new(Code::UnknownAction, "this agent knows no such action")
                     .hint("compare the versions that `apptoken --version` and `apptoken status` print"));
@@ -203,9 +250,17 @@ impl Request {
         })
     }
 
-    /// Whether a key or a passphrase came with it.
+    /// Whether a key, a passphrase or a token came with it.
     pub fn has_secret(&self) -> bool {
-        matches!(self, Self::AddKey(_) | Self::RemoveKey(_) | Self::Lock(_) | Self::Unlock(_))
+        matches!(
+            self,
+            Self::AddKey(_)
+                | Self::RemoveKey(_)
+                | Self::Lock(_)
+                | Self::Unlock(_)
+                | Self::Revoke(_)
+                | Self::DropToken(_)
+        )
     }
 
     /// The action's name on the wire, for logs.
@@ -216,11 +271,13 @@ impl Request {
             Self::AddKey(_) => "addKey",
             Self::ListKeys => "listKeys",
             Self::RemoveKey(_) => "removeKey",
-            Self::RemoveAllKeys => "removeAllKeys",
+            Self::RemoveAllKeys(_) => "removeAllKeys",
             Self::Lock(_) => "lock",
             Self::Unlock(_) => "unlock",
             Self::Status => "status",
             Self::Installations(_) => "installations",
+            Self::Revoke(_) => "revoke",
+            Self::DropToken(_) => "dropToken",
         }
     }
 }

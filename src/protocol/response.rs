@@ -27,6 +27,10 @@ pub enum Answer {
     Keys(Keys),
     /// To `removeKey` and `removeAllKeys`.
     Removed(Removed),
+    /// To `revoke`.
+    Revoked(Revoked),
+    /// To `dropToken`.
+    Dropped(Dropped),
     /// To `lock` and `unlock`.
     Done(Done),
     /// To `status`.
@@ -69,6 +73,9 @@ pub struct TokenAnswer {
     /// The repositories it is narrowed to, as `OWNER/NAME`; absent when it sees all that the installation sees.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub repositories: Option<Vec<String>>,
+    /// What the one who asked should know, such as that GitHub documents no permission of that name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
 }
 
 /// A key that is now held.
@@ -140,6 +147,26 @@ pub struct KeyInfo {
 pub struct Removed {
     /// The names of the keys.
     pub removed: Vec<String>,
+    /// What became of the tokens had with them, when they were to be revoked.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<Revoked>,
+}
+
+/// What became of tokens that were to be revoked.
+#[derive(Debug, Default, Serialize)]
+pub struct Revoked {
+    /// How many are dead now.
+    pub revoked: usize,
+    /// Why others may be alive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+/// A token that is not handed out any more.
+#[derive(Debug, Serialize)]
+pub struct Dropped {
+    /// Whether the agent had it.
+    pub dropped: bool,
 }
 
 /// It is done, and there is no more to say.

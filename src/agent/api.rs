@@ -1,0 +1,199 @@
+//! One API over time: how far its clock is ahead, how many ask it at once, when it wants to be left alone, and how a
+//! request that failed is tried again.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use super::clock::Clock;
+use super::reply::GitHubError;
+use crate::ids::AppId;
+
+/// What is known of an API from asking it.
+pub(super) struct Api {
+    clock: Clock,
+    /// How far its clock is ahead of ours, in seconds, as learnt from its `Date`.
+    ahead: AtomicI64,
+    turns: Semaphore,
+    /// Until when, in time since boot, each App is to ask nothing.
+    pauses: Mutex<HashMap<AppId, Duration>>,
+}
+
+/// All APIs that were asked.
+pub(super) struct Apis {
+    clock: Clock,
+    known: Mutex<HashMap<String, Arc<Api>>>,
+}
+
+/// How far one call has come with its tries.
+pub(super) struct Tries {
+    until: Instant,
+    failed: u32,
+    clock_was_set: bool,
+}
+
+impl Apis {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, known: Mutex::default() }
+    }
+
+    /// What is known of the API with this base.
+    pub(super) fn of(&self, base: &str) -> Arc<Api> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(api) = known.get(base) {
+            return Arc::clone(api);
+        }
+        if known.len() >= MAX_APIS {
+            known.retain(|_, api| Arc::strong_count(api) > 1);
+        }
+        let api = Arc::new(Api::new(self.clock));
+        known.insert(base.to_owned(), Arc::clone(&api));
+        api
+    }
+}
+
+impl Api {
+    fn new(clock: Clock) -> Self {
+        Self { clock, ahead: AtomicI64::new(0), turns: Semaphore::new(MAX_AT_ONCE), pauses: Mutex::default() }
+    }
+
+    /// The time there, in seconds since 1970, as far as is known.
+    pub(super) fn now(&self) -> i64 {
+        (self.clock)().unix.saturating_add(self.ahead.load(Ordering::Relaxed))
+    }
+
+    /// Waits until this App may ask, and it is its turn; refuses at once when that takes longer than the tries may.
+    pub(super) async fn turn(&self, app: &AppId, tries: &Tries) -> Result<SemaphorePermit<'_>, GitHubError> {
+        loop {
+            let turn = timeout_at(tries.until, self.turns.acquire()).await.map_err(|_| GitHubError::Timeout)?;
+            let Some(left) = self.pause_left(app) else {
+                return Ok(turn.expect("the semaphore is never closed"));
+            };
+            drop(turn);
+            if Instant::now() + left >= tries.until {
+                return Err(GitHubError::RateLimited(Some(left.as_secs() + u64::from(left.subsec_nanos() > 0))));
+            }
+            sleep(left).await;
+        }
+    }
+
+    /// Decides about a try that failed: waits and returns when another is to be made.
+    pub(super) async fn after(&self, error: GitHubError, app: &AppId, tries: &mut Tries) -> Result<(), GitHubError> {
+        match error {
+            GitHubError::ClockSkew(Some(there)) if !tries.clock_was_set => {
+                tries.clock_was_set = true;
+                self.ahead.store(there.saturating_sub((self.clock)().unix), Ordering::Relaxed);
+                return Ok(());
+            }
+            GitHubError::ClockSkew(there) => {
+                return Err(GitHubError::ClockSkew(there.map(|there| there.saturating_sub((self.clock)().unix))));
+            }
+            GitHubError::RateLimited(seconds) => self.pause(app, Duration::from_secs(seconds.unwrap_or(UNSAID_PAUSE))),
+            ref error if error.is_passing() => {}
+            error => return Err(error),
+        }
+        tries.failed += 1;
+        if tries.failed >= MAX_TRIES {
+            return Err(error);
+        }
+        if error.is_passing() {
+            let wait = back_off(tries.failed);
+            if Instant::now() + wait >= tries.until {
+                return Err(error);
+            }
+            sleep(wait).await;
+        }
+        Ok(())
+    }
+
+    fn pause(&self, app: &AppId, span: Duration) {
+        let now = (self.clock)().boot;
+        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.retain(|_, until| *until > now);
+        pauses.insert(app.clone(), now + span.min(MAX_PAUSE));
+    }
+
+    fn pause_left(&self, app: &AppId) -> Option<Duration> {
+        let now = (self.clock)().boot;
+        let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        pauses.get(app)?.checked_sub(now).filter(|left| !left.is_zero())
+    }
+}
+
+impl Tries {
+    pub(super) fn new() -> Self {
+        Self { until: Instant::now() + DEADLINE, failed: 0, clock_was_set: false }
+    }
+
+    /// Makes one try, within the time that it may take.
+    pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, GitHubError>>) -> Result<T, GitHubError> {
+        let until = self.until.min(Instant::now() + TRY_DEADLINE);
+        timeout_at(until, work).await.unwrap_or(Err(GitHubError::Timeout))
+    }
+}
+
+/// How long to wait after so many failures: twice as long each time, and never all who failed at once.
+fn back_off(failed: u32) -> Duration {
+    let jitter = f64::from(getrandom::u32().unwrap_or_default()) / f64::from(u32::MAX);
+    FIRST_WAIT.mul_f64(f64::from(1 << (failed - 1)) * (0.5 + jitter))
+}
+
+/// How long one call may take with all its tries.
+const DEADLINE: Duration = Duration::from_secs(25);
+/// How long one try may take, from connecting to the last byte. GitHub gives up on its side after ten seconds.
+const TRY_DEADLINE: Duration = Duration::from_secs(10);
+/// Tries for one call.
+const MAX_TRIES: u32 = 4;
+/// The wait after the first failure; all of them together stay near two seconds, for who waits without a network.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// Seconds to pause when GitHub limits and does not say for how long, as its documentation asks.
+pub(super) const UNSAID_PAUSE: u64 = 60;
+/// The longest pause that is believed: GitHub counts by the hour.
+const MAX_PAUSE: Duration = Duration::from_hours(1);
+/// Requests to one API at a time. GitHub wants few; and each takes memory while it lasts.
+const MAX_AT_ONCE: usize = 8;
+/// APIs remembered, as many as there can be keys.
+const MAX_APIS: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::clock;
+
+    #[test]
+    fn waits_double_and_differ() {
+        for (failed, low, high) in [(1, 100, 300), (2, 200, 600), (3, 400, 1200)] {
+            for _ in 0..100 {
+                let wait = back_off(failed).as_millis();
+                assert!((low..=high).contains(&wait), "{failed}: {wait} ms");
+            }
+        }
+        assert!((0..10).any(|_| back_off(1) != back_off(1)));
+    }
+
+    #[tokio::test]
+    async fn a_pause_is_for_one_app_and_ends() {
+        let (api, paused, other) = (Api::new(clock::system), AppId::Number(1), AppId::Number(2));
+        let limited = |seconds| GitHubError::RateLimited(Some(seconds));
+        api.after(limited(3600), &paused, &mut Tries::new()).await.expect("another try");
+        assert_eq!(api.turn(&paused, &Tries::new()).await.err(), Some(limited(3600)));
+        assert!(api.turn(&other, &Tries::new()).await.is_ok());
+        api.after(limited(0), &paused, &mut Tries::new()).await.expect("another try");
+        assert!(api.turn(&paused, &Tries::new()).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_permanent_is_not_tried_again_and_what_passes_is_tried_to_a_bound() {
+        let (api, app) = (Api::new(clock::system), AppId::Number(1));
+        let mut tries = Tries::new();
+        assert!(api.after(GitHubError::NotFound, &app, &mut tries).await.is_err());
+        for _ in 1..MAX_TRIES {
+            assert!(api.after(GitHubError::Status(502), &app, &mut tries).await.is_ok());
+        }
+        assert_eq!(api.after(GitHubError::Status(502), &app, &mut tries).await, Err(GitHubError::Status(502)));
+    }
+}

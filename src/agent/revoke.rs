@@ -1,0 +1,123 @@
+//! Ending tokens before their time: at GitHub, and here.
+
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use super::github::{Caller, Credential};
+use super::handler::Agent;
+use super::keyring::HeldKey;
+use super::refuse::{Asked, refuse};
+use super::reply::GitHubError;
+use super::tokens::Token;
+use crate::ids::AppId;
+use crate::protocol::{Code, Dropped, Refusal, Revoke, Revoked};
+use crate::secret::Secret;
+
+impl Agent {
+    /// Revokes what was asked for; a token that is over already counts as revoked.
+    pub(super) async fn revoke(self: &Arc<Self>, which: Revoke) -> Result<Revoked, Refusal> {
+        let key = match (&which.app, &which.host) {
+            (None, None) => None,
+            (app, host) => Some(self.choose(app.as_deref(), host.as_ref())?),
+        };
+        let tokens = self.living(|token| {
+            key.as_ref().is_none_or(|key| token.key == key.fingerprint)
+                && which.token.as_ref().is_none_or(|text| token.is(text))
+        })?;
+        if tokens.is_empty() && which.token.is_some() {
+            return Err(Refusal::new(Code::BadRequest, "the agent has no such token")
+                .hint("it may be over, revoked already, or handed out before the agent was locked"));
+        }
+        let (revoked, failed) = self.end(tokens).await;
+        match failed {
+            None => Ok(Revoked { revoked, warning: None }),
+            Some((left, refusal)) => Err(Refusal { error: alive(left, &refusal), ..refusal }),
+        }
+    }
+
+    /// Hands out this token no more, so that the next who asks gets a new one.
+    pub(super) fn drop_token(&self, text: &Secret<str>) -> Result<Dropped, Refusal> {
+        self.held(|held, _| {
+            let token = held.tokens.living().find(|token| token.is(text)).cloned();
+            Dropped { dropped: token.is_some_and(|token| held.tokens.drop_token(&token)) }
+        })
+    }
+
+    /// Revokes tokens of keys that are to be removed, or were. That they are gone does not depend on it.
+    pub(super) async fn revoke_with_keys(self: &Arc<Self>, tokens: Vec<Living>) -> Revoked {
+        let (revoked, failed) = self.end(tokens).await;
+        Revoked { revoked, warning: failed.map(|(left, refusal)| alive(left, &refusal)) }
+    }
+
+    /// The tokens that are alive, with their keys.
+    pub(super) fn living(&self, wanted: impl Fn(&Token) -> bool) -> Result<Vec<Living>, Refusal> {
+        self.held(|held, now| {
+            held.tokens.expire(now);
+            let tokens = held.tokens.living().filter(|token| wanted(token));
+            tokens
+                .filter_map(|token| {
+                    Some(Living { key: Arc::clone(held.keyring.get(&token.key)?), token: Arc::clone(token) })
+                })
+                .collect()
+        })
+    }
+
+    /// Revokes some at a time until one fails; returns how many are dead, and how many not and why.
+    async fn end(self: &Arc<Self>, tokens: Vec<Living>) -> (usize, Option<(usize, Refusal)>) {
+        let all = tokens.len();
+        let (mut revoked, mut failure) = (0, None);
+        let mut waiting = tokens.into_iter();
+        let mut under_way = JoinSet::new();
+        loop {
+            while failure.is_none()
+                && under_way.len() < AT_ONCE
+                && let Some(living) = waiting.next()
+            {
+                let agent = Arc::clone(self);
+                under_way.spawn(async move { agent.end_one(&living).await });
+            }
+            match under_way.join_next().await {
+                Some(Ok(Ok(()))) => revoked += 1,
+                Some(Ok(Err(refusal))) => failure = Some(refusal),
+                Some(Err(_)) => failure = Some(Refusal::new(Code::Internal, "the agent failed at this request")),
+                None => return (revoked, failure.map(|refusal| (all - revoked, refusal))),
+            }
+        }
+    }
+
+    async fn end_one(&self, living: &Living) -> Result<(), Refusal> {
+        self.github.revoke(living).await.map_err(|error| refuse(&error, &living.key, Asked::App))?;
+        // Locked meanwhile, it is forgotten already.
+        let _ = self.held(|held, _| held.tokens.drop_token(&living.token));
+        Ok(())
+    }
+}
+
+/// A token that is alive, and the key it was had with.
+pub(super) struct Living {
+    key: Arc<HeldKey>,
+    token: Arc<Token>,
+}
+
+impl Caller for Living {
+    fn api_url(&self) -> &str {
+        &self.key.api_url
+    }
+
+    fn app_id(&self) -> &AppId {
+        &self.key.app_id
+    }
+
+    fn credential(&self, _now: i64) -> Credential<'_> {
+        Box::pin(async { self.token.text().ok_or(GitHubError::KeyGone) })
+    }
+}
+
+fn alive(left: usize, refusal: &Refusal) -> String {
+    let tokens = if left == 1 { "1 token".to_owned() } else { format!("{left} tokens") };
+    format!("{tokens} could not be revoked: {}", refusal.error)
+}
+
+/// Revocations at a time, as many as one API is asked at once.
+const AT_ONCE: usize = 8;
