@@ -86,3 +86,44 @@ fn with_two_installations_the_choices_are_listed() {
     accounts.sort_by_key(|account| account.as_str());
     assert_eq!(accounts, ["acme", "octo"]);
 }
+
+#[test]
+fn an_unknown_permission_is_passed_on_with_a_warning() {
+    let w = World::with_key();
+    let granted = [("contents", "read"), ("models", "read")];
+    w.github.install(APP_ID, Installation::new(2, "acme").repositories(&["web"]).permissions(&granted));
+    let ask = ["token", "--owner", "acme", "--permissions", "models=read"];
+    for _ in 0..2 {
+        let warning = "apptoken: warning: GitHub documents no permission `models`; it was asked for all the same\n";
+        w.apptoken(ask).stderr(warning).stdout_contains("ghs_").ok();
+    }
+    assert_eq!(w.github.tokens().len(), 1, "it is granted, and kept");
+    w.apptoken(["token", "--permissions", "pull-requests=write"]).fails(64, ["--permissions"]);
+}
+
+#[test]
+fn a_level_that_a_permission_does_not_have_is_refused_before_github_is_asked() {
+    let w = World::with_key();
+    w.apptoken(["token", "--permissions", "contents=admin"]).fails(1, ["`contents` cannot be admin", "read or write"]);
+    w.apptoken(["token", "--permissions", "workflows=read"]).fails(1, ["`workflows` cannot be read"]);
+    assert_eq!(w.github.mints(), 0);
+}
+
+#[test]
+fn an_empty_narrowing_is_refused_at_every_entrance() {
+    let w = World::with_key();
+    for option in ["--repo", "--permissions"] {
+        w.apptoken(["token", option, ""]).fails(64, [option]);
+    }
+    for name in ["APPTOKEN_REPO", "APPTOKEN_PERMISSIONS"] {
+        w.command(APPTOKEN).arg("token").env(name, "").run().fails(64, [name, "unset"]);
+    }
+    for empty in [json!({"repositories": []}), json!({"permissions": {}}), json!({"repo": ""})] {
+        let mut request = json!({"action": "getToken"});
+        request.as_object_mut().expect("an object").extend(empty.as_object().expect("an object").clone());
+        assert_eq!(w.request(&request)["code"], "bad_request", "{request}");
+    }
+    assert_eq!(w.github.mints(), 0);
+    let by_option = w.command(APPTOKEN).args(["token", "--repo", "octo/hello"]).env("APPTOKEN_REPO", "");
+    by_option.run().line();
+}

@@ -21,6 +21,7 @@ mod memory;
 mod protocol;
 mod quoting;
 mod reuse;
+mod revoke;
 mod run_command;
 mod secrecy;
 mod shell;
@@ -28,6 +29,7 @@ mod simulator;
 mod support;
 mod systemd;
 mod tokens;
+mod waiting;
 
 use std::fs;
 use std::path::Path;
