@@ -29,8 +29,8 @@
 //! - `agent::daemon`, `agent::socket`, `agent::record`: the process, where it listens, how later shells find it
 //! - `agent::server` with `agent::peer`: who may connect, where a message ends, how long it may take
 //! - `agent::handler`: what is done about each request: the one match, and the gate that a lock closes
-//! - `agent::state` with `agent::keyring`, `agent::tokens` and `agent::lock`: what is held, what time takes from it, what a
-//!   lock makes of it; synchronous, and handed the time by `agent::clock`
+//! - `agent::state` with `agent::keyring`, `agent::tokens` (on the `agent::shelf`) and `agent::lock`: what is held, what time
+//!   takes from it, what a lock makes of it; synchronous, and handed the time by `agent::clock`
 //! - `agent::keys`: keys judged, checked, held, removed
 //! - `agent::question` with `agent::permissions`: what is asked for, understood
 //! - `agent::mint` with `agent::flight`: from a question to a token, each step asked once however many ask

@@ -35,7 +35,7 @@ pub struct Agent {
     pub(super) clock: Clock,
     pub(super) github: GitHub,
     pub(super) finding: Flights<Place, Found>,
-    pub(super) minting: Flights<ScopeId, Arc<Token>>,
+    pub(super) minting: Flights<ScopeId, Token>,
     /// Rung when a key was added, which may be the next to expire.
     pub(super) key_added: Notify,
 }
@@ -230,7 +230,7 @@ impl Agent {
             held.tokens.expire(now);
             let name = |key: &str| held.keyring.get(key).map(|key| key.name.clone()).unwrap_or_default();
             let tokens = held.tokens.oldest(MAX_TOKENS_TOLD);
-            let tokens = tokens.into_iter().map(|token| token_info(name(&token.key), token, now)).collect();
+            let tokens = tokens.into_iter().map(|token| token_info(name(&token.key), &token, now)).collect();
             (held.keyring.iter().map(|key| key.info(now)).collect(), tokens)
         });
         let locked = told.is_err();
@@ -254,7 +254,7 @@ impl Agent {
 fn token_info(key: String, token: &Token, now: Now) -> TokenInfo {
     let mut told: TokenInfo = serde_json::from_slice(token.line.expose()).expect("an answer has what is told of it");
     told.key = key;
-    told.age = now.boot.saturating_sub(token.minted.boot).as_secs();
+    told.age = token.life.age(now).unsigned_abs();
     told
 }
 

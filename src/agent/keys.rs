@@ -78,7 +78,7 @@ impl Agent {
         let found = found.ok_or_else(|| {
             Refusal::new(Code::NoKey, "no key of that name or fingerprint is loaded").hint("see `apptoken list`")
         })?;
-        let tokens = which.revoke.then(|| self.living(|token| token.key == found.fingerprint)).transpose()?;
+        let tokens = which.revoke.then(|| self.living(None, Some(&found.fingerprint))).transpose()?;
         self.held(|held, _| held.remove(&found.fingerprint))?;
         self.removed(vec![found.name.clone()], tokens).await
     }
@@ -86,7 +86,7 @@ impl Agent {
     /// Forgets every key.
     pub(super) async fn remove_all(self: &Arc<Self>, how: RemoveAllKeys) -> Result<Removed, Refusal> {
         self.held(|_, _| ())?;
-        let tokens = how.revoke.then(|| self.living(|_| true)).transpose()?;
+        let tokens = how.revoke.then(|| self.living(None, None)).transpose()?;
         self.removed(self.forget_all(), tokens).await
     }
 

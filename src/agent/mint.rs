@@ -12,7 +12,7 @@ use super::refuse::{Asked, install_hint, refuse};
 use super::reply::GitHubError;
 use super::signing::Signing;
 use super::state::{Found, Target};
-use super::tokens::{Lookup, Scope, Token, covers, within};
+use super::tokens::{Life, Lookup, Scope, Token, covers, within};
 use crate::ids::Repo;
 use crate::protocol::{Answer, Choice, Code, Installation, Refusal, TokenAnswer, TokenRequest, written};
 use crate::secret::Secret;
@@ -36,10 +36,10 @@ impl Agent {
                 },
             )?;
         }
-        answer.map(|token| Answer::Written(Arc::clone(&token.line)))
+        answer.map(|token| Answer::Written(token.line))
     }
 
-    async fn answer(self: &Arc<Self>, question: &Arc<Question>, peer: Peer) -> Result<Arc<Token>, Refusal> {
+    async fn answer(self: &Arc<Self>, question: &Arc<Question>, peer: Peer) -> Result<Token, Refusal> {
         self.confirm(&question.key, || question.shown(), peer).await?;
         let token = self.obtain(question).await?;
         // Much can have happened while GitHub was asked.
@@ -47,7 +47,7 @@ impl Agent {
         Ok(token)
     }
 
-    async fn obtain(self: &Arc<Self>, question: &Arc<Question>) -> Result<Arc<Token>, Refusal> {
+    async fn obtain(self: &Arc<Self>, question: &Arc<Question>) -> Result<Token, Refusal> {
         if let Some(known) = self.held(|held, now| held.known(&question.place(), now))? {
             if let Some(token) = self.at_hand(question, &known.found)? {
                 return Ok(token);
@@ -65,7 +65,7 @@ impl Agent {
     }
 
     /// A token that was minted before, if it is good for this question. One that will not be for long is renewed meanwhile.
-    fn at_hand(self: &Arc<Self>, question: &Arc<Question>, found: &Found) -> Result<Option<Arc<Token>>, Refusal> {
+    fn at_hand(self: &Arc<Self>, question: &Arc<Question>, found: &Found) -> Result<Option<Token>, Refusal> {
         let id = question.scope_at(found).id();
         match self.held(|held, now| held.tokens.lookup(&id, question.min_ttl, now))? {
             Lookup::Good(token) => Ok(Some(token)),
@@ -78,16 +78,16 @@ impl Agent {
     }
 
     /// A token of this installation: one at hand, else a new one.
-    async fn token_of(self: &Arc<Self>, question: &Arc<Question>, found: Found) -> Result<Arc<Token>, Refusal> {
+    async fn token_of(self: &Arc<Self>, question: &Arc<Question>, found: Found) -> Result<Token, Refusal> {
         if let Some(token) = self.at_hand(question, &found)? {
             return Ok(token);
         }
         let id = question.scope_at(&found).id();
         let token = self.minting.join(id, Arc::clone(self).mint(Arc::clone(question), found)).await?;
-        if token.lives(question.min_ttl, (self.clock)()) { Ok(token) } else { Err(short_lived(question)) }
+        if token.life.lasts(question.min_ttl, (self.clock)()) { Ok(token) } else { Err(short_lived(question)) }
     }
 
-    async fn renew(self: Arc<Self>, question: Arc<Question>) -> Result<Arc<Token>, Refusal> {
+    async fn renew(self: Arc<Self>, question: Arc<Question>) -> Result<Token, Refusal> {
         let known = self.held(|held, now| held.known(&question.place(), now))?;
         let found = match known {
             Some(known) if known.is_fresh => known.found,
@@ -132,7 +132,7 @@ impl Agent {
         Ok(Found { id: installation.id, account: installation.account })
     }
 
-    async fn mint(self: Arc<Self>, question: Arc<Question>, found: Found) -> Result<Arc<Token>, Refusal> {
+    async fn mint(self: Arc<Self>, question: Arc<Question>, found: Found) -> Result<Token, Refusal> {
         let (key, scope) = (&question.key, question.scope_at(&found));
         let refused = |error: &GitHubError| refuse(error, key, Asked::Token(&question.target));
         let (repositories, permissions) = (&scope.repositories, scope.permissions.as_ref());
@@ -156,15 +156,15 @@ impl Agent {
             repositories: granted.repositories,
             warning: question.warning.clone(),
         }));
-        let line = Arc::new(Secret::from(written(&answer).into_owned()));
-        let (minted, key) = ((self.clock)(), Arc::clone(&key.fingerprint));
-        let token = Arc::new(Token { line, key, minted, life: granted.expires_here.saturating_sub(minted.unix) });
+        let (line, minted) = (Arc::new(Secret::from(written(&answer).into_owned())), (self.clock)());
+        let seconds = granted.expires_here.saturating_sub(minted.unix);
+        let token = Token { line, key: Arc::clone(&key.fingerprint), life: Life::new(minted, seconds) };
         self.held(|held, now| {
             // The key may have been removed meanwhile, and with it all that was had with it.
             let still = held.keyring.get(&scope.key).is_some();
             if still {
                 held.tokens.expire(now);
-                held.tokens.keep(scope.id(), Arc::clone(&token));
+                held.tokens.keep(scope.id(), &token);
             }
             still.then_some(token).ok_or_else(gone)
         })?

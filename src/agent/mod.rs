@@ -23,6 +23,7 @@ pub mod refuse;
 pub mod reply;
 mod revoke;
 pub mod server;
+mod shelf;
 pub mod shield;
 pub mod signing;
 pub mod socket;

@@ -21,10 +21,7 @@ impl Agent {
             (None, None) => None,
             (app, host) => Some(self.choose(app.as_deref(), host.as_ref())?),
         };
-        let tokens = self.living(|token| {
-            key.as_ref().is_none_or(|key| token.key == key.fingerprint)
-                && which.token.as_ref().is_none_or(|text| token.is(text))
-        })?;
+        let tokens = self.living(which.token.as_ref(), key.as_ref().map(|key| &*key.fingerprint))?;
         if tokens.is_empty() && which.token.is_some() {
             return Err(Refusal::new(Code::BadRequest, "the agent has no such token")
                 .hint("it may be over, revoked already, or handed out before the agent was locked"));
@@ -38,10 +35,7 @@ impl Agent {
 
     /// Hands out this token no more, so that the next who asks gets a new one.
     pub(super) fn drop_token(&self, text: &Secret<str>) -> Result<Dropped, Refusal> {
-        self.held(|held, _| {
-            let token = held.tokens.living().find(|token| token.is(text)).cloned();
-            Dropped { dropped: token.is_some_and(|token| held.tokens.drop_token(&token)) }
-        })
+        self.held(|held, _| Dropped { dropped: held.tokens.drop_token(text) })
     }
 
     /// Revokes tokens of keys that are to be removed, or were. That they are gone does not depend on it.
@@ -50,16 +44,12 @@ impl Agent {
         Revoked { revoked, warning: failed.map(|(left, refusal)| alive(left, &refusal)) }
     }
 
-    /// The tokens that are alive, with their keys.
-    pub(super) fn living(&self, wanted: impl Fn(&Token) -> bool) -> Result<Vec<Living>, Refusal> {
+    /// The tokens that are alive, with their keys: this one, those of one key, or all.
+    pub(super) fn living(&self, text: Option<&Secret<str>>, key: Option<&str>) -> Result<Vec<Living>, Refusal> {
         self.held(|held, now| {
             held.tokens.expire(now);
-            let tokens = held.tokens.living().filter(|token| wanted(token));
-            tokens
-                .filter_map(|token| {
-                    Some(Living { key: Arc::clone(held.keyring.get(&token.key)?), token: Arc::clone(token) })
-                })
-                .collect()
+            let living = |token: Token| Some(Living { key: Arc::clone(held.keyring.get(&token.key)?), token });
+            held.tokens.living(text, key).into_iter().filter_map(living).collect()
         })
     }
 
@@ -88,8 +78,10 @@ impl Agent {
 
     async fn end_one(&self, living: &Living) -> Result<(), Refusal> {
         self.github.revoke(living).await.map_err(|error| refuse(&error, &living.key, Asked::App))?;
-        // Locked meanwhile, it is forgotten already.
-        let _ = self.held(|held, _| held.tokens.drop_token(&living.token));
+        if let Some(text) = living.token.text() {
+            // Locked meanwhile, it is forgotten already.
+            let _ = self.held(|held, _| held.tokens.drop_token(&text));
+        }
         Ok(())
     }
 }
@@ -97,7 +89,7 @@ impl Agent {
 /// A token that is alive, and the key it was had with.
 pub(super) struct Living {
     key: Arc<HeldKey>,
-    token: Arc<Token>,
+    token: Token,
 }
 
 impl Caller for Living {

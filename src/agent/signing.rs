@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+
 use super::github::{Caller, Credential};
 use super::jwt;
 use super::keyring::HeldKey;
@@ -41,6 +44,12 @@ impl Caller for Signing {
                 jwt::sign(&app_id, &key, now).map_err(|_| GitHubError::CannotSign)
             })
         };
-        Box::pin(async { tokio::task::spawn_blocking(sign).await.unwrap_or(Err(GitHubError::CannotSign)) })
+        Box::pin(async {
+            let _turn = TURN.acquire().await;
+            spawn_blocking(sign).await.unwrap_or(Err(GitHubError::CannotSign))
+        })
     }
 }
+
+/// One signature at a time: it takes a millisecond, and every further thread that once made one would keep memory.
+static TURN: Semaphore = Semaphore::const_new(1);

@@ -1,22 +1,27 @@
 //! The installation tokens at hand: what makes two requests the same, and how long an answer stays good.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
 
 use super::clock::Now;
+use super::shelf::{Line, Shelf};
 use crate::ids::{Host, InstallationId, Level, Permissions, RepoName};
 use crate::secret::Secret;
 
 /// Tokens by what they are good for.
 #[derive(Default)]
 pub struct TokenCache {
-    tokens: HashMap<ScopeId, Arc<Token>>,
+    /// In the order of their scopes. Ten thousand in a row take half the memory of a hash table, and a search among them is
+    /// nothing beside a request.
+    tokens: Vec<Kept>,
     /// Those that newer ones took the place of. They are not handed out, but they are alive, and can be revoked.
-    replaced: VecDeque<Arc<Token>>,
+    replaced: VecDeque<Kept>,
+    shelf: Shelf,
 }
 
 /// What a token is good for. Two requests are the same when all of this is: a narrow question must never be answered with
@@ -39,23 +44,42 @@ pub struct Scope {
 pub type ScopeId = [u8; 32];
 
 /// A minted installation token, in the form in which it is handed out.
+#[derive(Clone)]
 pub struct Token {
-    /// The whole answer, as a line; so that handing it out again is a copy, and keeping it one allocation.
+    /// The whole answer, as a line: handing it out again is a copy.
     pub line: Arc<Secret<[u8]>>,
     /// The key it was minted with.
     pub key: Arc<str>,
-    /// When it was minted.
-    pub minted: Now,
-    /// Seconds that it lives from then on.
-    pub life: i64,
+    /// How long it lives.
+    pub life: Life,
+}
+
+/// How long a token lives. Thousands are kept, hence so small.
+#[derive(Clone, Copy)]
+pub struct Life {
+    /// When it was minted, in seconds since 1970.
+    unix: i64,
+    /// The same moment in seconds since boot.
+    boot: u32,
+    /// Seconds from then on.
+    seconds: u32,
+}
+
+/// The same as a [`Token`], as it is kept.
+struct Kept {
+    scope: ScopeId,
+    /// Without [`START`].
+    line: Line,
+    key: Arc<str>,
+    life: Life,
 }
 
 /// What the cache has for a question.
 pub enum Lookup {
     /// A token with enough life left.
-    Good(Arc<Token>),
+    Good(Token),
     /// The same, but it is time to renew it in the background.
-    Aging(Arc<Token>),
+    Aging(Token),
     /// None.
     Missing,
 }
@@ -63,92 +87,103 @@ pub enum Lookup {
 impl TokenCache {
     /// Finds a token for this scope that lives at least `min_ttl` seconds more.
     pub fn lookup(&self, scope: &ScopeId, min_ttl: i64, now: Now) -> Lookup {
-        match self.tokens.get(scope) {
-            Some(token) if token.lives(min_ttl + token.renewal_margin(min_ttl), now) => Lookup::Good(Arc::clone(token)),
-            Some(token) if token.lives(min_ttl, now) => Lookup::Aging(Arc::clone(token)),
-            _ => Lookup::Missing,
+        let Ok(at) = self.search(scope) else { return Lookup::Missing };
+        let (kept, life) = (&self.tokens[at], self.tokens[at].life);
+        if life.lasts(min_ttl + life.renewal_margin(min_ttl), now) {
+            Lookup::Good(kept.token())
+        } else if life.lasts(min_ttl, now) {
+            Lookup::Aging(kept.token())
+        } else {
+            Lookup::Missing
         }
     }
 
     /// Keeps a token, in place of one for the same scope that ends earlier, or, when there are too many, of the oldest of all.
-    pub fn keep(&mut self, scope: ScopeId, token: Arc<Token>) {
-        let now = token.minted;
-        if self.tokens.get(&scope).is_some_and(|other| other.left(now) > token.left(now)) {
-            return;
-        }
-        let room = self.tokens.len() < MAX_TOKENS || self.tokens.contains_key(&scope);
-        let oldest = || self.tokens.iter().min_by_key(|(_, token)| token.minted.boot).map(|(scope, _)| *scope);
-        let evicted = if room { None } else { oldest().and_then(|oldest| self.tokens.remove(&oldest)) };
-        for out in self.tokens.insert(scope, token).into_iter().chain(evicted) {
-            if self.replaced.len() >= MAX_REPLACED {
-                self.replaced.pop_front();
+    pub fn keep(&mut self, scope: ScopeId, token: &Token) {
+        let line = token.line.expose();
+        let line = self.shelf.put(line.strip_prefix(START).unwrap_or(line));
+        let kept = Kept { scope, line, key: Arc::clone(&token.key), life: token.life };
+        match self.search(&scope) {
+            Ok(at) if self.tokens[at].life.ends_after(kept.life) => {}
+            Ok(at) => {
+                let before = std::mem::replace(&mut self.tokens[at], kept);
+                self.replace(before);
             }
-            self.replaced.push_back(out);
+            Err(_) if self.tokens.len() >= MAX_TOKENS => {
+                let oldest = self.tokens.iter().enumerate().min_by_key(|(_, kept)| kept.life.boot);
+                let (oldest, _) = oldest.expect("there are some");
+                let oldest = self.tokens.remove(oldest);
+                self.replace(oldest);
+                let at = self.search(&scope).unwrap_or_else(|at| at);
+                self.tokens.insert(at, kept);
+            }
+            Err(at) => self.tokens.insert(at, kept),
         }
+    }
+
+    fn search(&self, scope: &ScopeId) -> Result<usize, usize> {
+        self.tokens.binary_search_by(|kept| kept.scope.cmp(scope))
+    }
+
+    fn replace(&mut self, token: Kept) {
+        if self.replaced.len() >= MAX_REPLACED {
+            self.replaced.pop_front();
+        }
+        self.replaced.push_back(token);
     }
 
     /// Forgets the tokens of one key.
     pub fn forget_key(&mut self, fingerprint: &str) {
-        self.forget(|token| *token.key == *fingerprint);
+        self.forget(|kept| *kept.key == *fingerprint);
     }
 
     /// Forgets the tokens that have expired.
     pub fn expire(&mut self, now: Now) {
-        self.forget(|token| !token.lives(1, now));
+        self.forget(|kept| !kept.life.lasts(1, now));
     }
 
     /// Forgets one token, whether it is handed out or replaced; returns whether it was there.
-    pub fn drop_token(&mut self, token: &Token) -> bool {
-        self.forget(|other| std::ptr::eq(other, token))
+    pub fn drop_token(&mut self, text: &Secret<str>) -> bool {
+        let start = start_of_line(text);
+        self.forget(|kept| kept.starts_with(&start))
     }
 
-    fn forget(&mut self, wanted: impl Fn(&Token) -> bool) -> bool {
+    fn forget(&mut self, wanted: impl Fn(&Kept) -> bool) -> bool {
         let before = self.tokens.len() + self.replaced.len();
-        self.tokens.retain(|_, token| !wanted(token));
-        self.replaced.retain(|token| !wanted(token));
+        self.tokens.retain(|kept| !wanted(kept));
+        self.replaced.retain(|kept| !wanted(kept));
         self.tokens.len() + self.replaced.len() < before
     }
 
-    /// Every token that is alive as far as is known, the replaced ones as well.
-    pub fn living(&self) -> impl Iterator<Item = &Arc<Token>> {
-        self.tokens.values().chain(&self.replaced)
+    /// The tokens that are alive as far as is known, the replaced ones as well: this one, those of one key, or all.
+    pub fn living(&self, text: Option<&Secret<str>>, key: Option<&str>) -> Vec<Token> {
+        let start = text.map(start_of_line);
+        let is_it = |kept: &&Kept| start.as_ref().is_none_or(|start| kept.starts_with(start));
+        let is_its = |kept: &&Kept| key.is_none_or(|key| *kept.key == *key);
+        self.tokens.iter().chain(&self.replaced).filter(is_it).filter(is_its).map(Kept::token).collect()
     }
 
     /// The `most` oldest tokens.
-    pub fn oldest(&self, most: usize) -> Vec<&Token> {
-        let mut tokens: Vec<_> = self.tokens.values().map(|token| &**token).collect();
-        tokens.sort_by_key(|token| token.minted.boot);
+    pub fn oldest(&self, most: usize) -> Vec<Token> {
+        let mut tokens: Vec<_> = self.tokens.iter().collect();
+        tokens.sort_by_key(|kept| kept.life.boot);
         tokens.truncate(most);
-        tokens
+        tokens.into_iter().map(Kept::token).collect()
+    }
+}
+
+impl Kept {
+    fn token(&self) -> Token {
+        let line = self.line.read(|line| [START, line].concat());
+        Token { line: Arc::new(line.into()), key: Arc::clone(&self.key), life: self.life }
+    }
+
+    fn starts_with(&self, start: &[u8]) -> bool {
+        self.line.read(|line| line.starts_with(start))
     }
 }
 
 impl Token {
-    /// Whether it lives at least `seconds` more.
-    pub fn lives(&self, seconds: i64, now: Now) -> bool {
-        self.left(now) >= seconds
-    }
-
-    /// Seconds that it lives from now on, by the clock that is further along: one stops in some kinds of sleep, the other
-    /// can be set back.
-    fn left(&self, now: Now) -> i64 {
-        self.life - self.age(now).max(now.unix.saturating_sub(self.minted.unix))
-    }
-
-    fn age(&self, now: Now) -> i64 {
-        i64::try_from(now.boot.saturating_sub(self.minted.boot).as_secs()).unwrap_or(i64::MAX)
-    }
-
-    /// Seconds before the end of its use for who asks for `min_ttl` that it is renewed, in the background.
-    fn renewal_margin(&self, min_ttl: i64) -> i64 {
-        RENEW_AHEAD.min((self.life - min_ttl) / 4)
-    }
-
-    /// Whether this is the token.
-    pub fn is(&self, text: &Secret<str>) -> bool {
-        self.text().is_some_and(|token| token.expose() == text.expose())
-    }
-
     /// The token itself, out of the line.
     pub fn text(&self) -> Option<Secret<str>> {
         #[derive(Deserialize)]
@@ -157,6 +192,43 @@ impl Token {
         }
         serde_json::from_slice(self.line.expose()).ok().map(|Line { token }| token)
     }
+}
+
+impl Life {
+    /// A life of so many seconds from now on; of none, if they are negative.
+    pub fn new(now: Now, seconds: i64) -> Self {
+        let boot = u32::try_from(now.boot.as_secs()).unwrap_or(u32::MAX);
+        Self { unix: now.unix, boot, seconds: u32::try_from(seconds.max(0)).unwrap_or(u32::MAX) }
+    }
+
+    /// Whether there are at least `seconds` more.
+    pub fn lasts(self, seconds: i64, now: Now) -> bool {
+        i64::from(self.seconds) - self.age(now) >= seconds
+    }
+
+    /// Seconds since it began, by the clock that is further along: one stops in some kinds of sleep, the other can be set back.
+    pub fn age(self, now: Now) -> i64 {
+        let awake = now.boot.as_secs().saturating_sub(self.boot.into());
+        i64::try_from(awake).unwrap_or(i64::MAX).max(now.unix.saturating_sub(self.unix))
+    }
+
+    fn ends_after(self, other: Self) -> bool {
+        let end = |life: Self| u64::from(life.boot) + u64::from(life.seconds);
+        end(self) > end(other)
+    }
+
+    /// Seconds before the end of its use for who asks for `min_ttl` that it is renewed, in the background.
+    fn renewal_margin(self, min_ttl: i64) -> i64 {
+        RENEW_AHEAD.min((i64::from(self.seconds) - min_ttl) / 4)
+    }
+}
+
+/// How a line with this token goes on after [`START`].
+fn start_of_line(text: &Secret<str>) -> Zeroizing<Vec<u8>> {
+    let mut start = Zeroizing::new(Vec::with_capacity(1024));
+    serde_json::to_writer(&mut *start, text).expect("a Vec takes all that is written");
+    start.push(b',');
+    start
 }
 
 impl Scope {
@@ -198,6 +270,8 @@ pub fn within(granted: &BTreeMap<String, String>, asked: &Permissions) -> bool {
     })
 }
 
+/// How every line with a token begins: [`crate::protocol::TokenAnswer`] has the token first.
+const START: &[u8] = br#"{"ok":true,"token":"#;
 /// Seconds before nobody could use it any more that a token is renewed, so that nobody waits; for tokens of an hour and
 /// who asks for nothing else, with a quarter of the hour left. Of shorter lives, a quarter.
 const RENEW_AHEAD: i64 = 10 * 60;
@@ -224,14 +298,14 @@ mod tests {
         }
     }
 
-    fn token(key: &str, lives: i64) -> Arc<Token> {
-        let line = Arc::new(Secret::from(b"{}".to_vec()));
-        Arc::new(Token { line, key: key.into(), minted: NOW, life: lives })
+    fn token(key: &str, lives: i64) -> Token {
+        let line = format!(r#"{{"ok":true,"token":"ghs_{lives}","host":"github.com"}}"#).into_bytes();
+        Token { line: Arc::new(line.into()), key: key.into(), life: Life::new(NOW, lives) }
     }
 
     fn cache(lives: i64) -> TokenCache {
         let mut cache = TokenCache::default();
-        cache.keep(scope(1).id(), token("SHA256:a", lives));
+        cache.keep(scope(1).id(), &token("SHA256:a", lives));
         cache
     }
 
@@ -272,13 +346,13 @@ mod tests {
     #[test]
     fn a_token_that_ends_earlier_takes_no_place_and_one_that_was_replaced_is_not_forgotten() {
         let mut cache = cache(3_600);
-        cache.keep(scope(1).id(), token("SHA256:a", 10));
+        cache.keep(scope(1).id(), &token("SHA256:a", 10));
         assert!(matches!(cache.lookup(&scope(1).id(), 300, NOW), Lookup::Good(_)));
-        assert_eq!(cache.living().count(), 1);
-        cache.keep(scope(1).id(), token("SHA256:a", 3_700));
-        assert_eq!(cache.living().count(), 2);
+        assert_eq!(cache.living(None, None).len(), 1);
+        cache.keep(scope(1).id(), &token("SHA256:a", 3_700));
+        assert_eq!(cache.living(None, None).len(), 2);
         cache.expire(later(3_650));
-        assert_eq!(cache.living().count(), 1);
+        assert_eq!(cache.living(None, None).len(), 1);
     }
 
     #[test]
@@ -306,22 +380,35 @@ mod tests {
         let mut cache = TokenCache::default();
         for n in 0..=MAX_TOKENS as u64 {
             let minted = Now { boot: Duration::from_secs(n), ..NOW };
-            let line = Arc::new(Secret::from(Vec::new()));
-            let token = Token { line, key: "SHA256:a".into(), minted, life: 100_000 };
-            cache.keep(scope(n).id(), Arc::new(token));
+            let life = Life::new(minted, 100_000);
+            cache.keep(scope(n).id(), &Token { life, ..token("SHA256:a", 1) });
         }
         assert_eq!(cache.tokens.len(), MAX_TOKENS);
         assert_eq!(cache.replaced.len(), 1, "it can still be revoked");
         assert!(matches!(cache.lookup(&scope(0).id(), 1, NOW), Lookup::Missing));
         assert!(matches!(cache.lookup(&scope(1).id(), 1, NOW), Lookup::Good(_)));
         assert!(matches!(cache.lookup(&scope(MAX_TOKENS as u64).id(), 1, NOW), Lookup::Good(_)));
-        assert_eq!(cache.oldest(1)[0].minted.boot, Duration::from_secs(1));
+        assert_eq!(cache.oldest(1)[0].life.boot, 1);
+    }
+
+    #[test]
+    fn one_token_can_be_found_and_dropped() {
+        let mut cache = cache(3_600);
+        cache.keep(scope(2).id(), &token("SHA256:b", 36));
+        let text = Secret::from("ghs_36");
+        let found = cache.living(Some(&text), None);
+        assert_eq!(found.iter().map(|token| &*token.key).collect::<Vec<_>>(), ["SHA256:b"]);
+        assert_eq!(found[0].text().map(|found| found.expose().to_owned()).as_deref(), Some("ghs_36"));
+        assert!(cache.living(Some(&text), Some("SHA256:a")).is_empty());
+        assert!(cache.drop_token(&text));
+        assert!(!cache.drop_token(&text));
+        assert_eq!(cache.living(None, None).len(), 1);
     }
 
     #[test]
     fn a_removed_key_takes_its_tokens_along_and_expired_ones_go() {
         let mut cache = cache(100);
-        cache.keep(scope(2).id(), token("SHA256:b", 10));
+        cache.keep(scope(2).id(), &token("SHA256:b", 10));
         cache.expire(later(10));
         assert_eq!(cache.tokens.len(), 1);
         cache.forget_key("SHA256:a");

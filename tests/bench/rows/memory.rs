@@ -102,5 +102,5 @@ const PERMISSIONS: [&str; 15] = [
     "secrets",
     "security_events",
     "statuses",
-    "workflows",
+    "vulnerability_alerts",
 ];
