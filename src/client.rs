@@ -196,6 +196,7 @@ fn waits_for(request: &Request) -> Option<&'static str> {
         Request::GetToken(_) => Some("waiting for a token from GitHub, or for a confirmation"),
         Request::AddKey(_) => Some("waiting for GitHub to confirm the key"),
         Request::Installations(_) => Some("waiting for GitHub's list of installations"),
+        Request::Whoami(_) => Some("waiting for GitHub to tell who the App is"),
         Request::Revoke(_) | Request::RemoveKey(_) | Request::RemoveAllKeys(_) => Some("waiting for GitHub to revoke"),
         Request::Unlock(_) => Some("waiting for the passphrase to be checked"),
         _ => None,

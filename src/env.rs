@@ -51,6 +51,15 @@ pub const GITHUB_ENTERPRISE_TOKEN: &str = "GITHUB_ENTERPRISE_TOKEN";
 /// gh's default host.
 pub const GH_HOST: &str = "GH_HOST";
 
+/// Who git says wrote a commit.
+pub const GIT_AUTHOR_NAME: &str = "GIT_AUTHOR_NAME";
+/// That person's address.
+pub const GIT_AUTHOR_EMAIL: &str = "GIT_AUTHOR_EMAIL";
+/// Who git says made a commit.
+pub const GIT_COMMITTER_NAME: &str = "GIT_COMMITTER_NAME";
+/// That person's address.
+pub const GIT_COMMITTER_EMAIL: &str = "GIT_COMMITTER_EMAIL";
+
 /// The user's shell, which decides the dialect of what the agent prints.
 pub const SHELL: &str = "SHELL";
 /// Where sockets of a login session belong.

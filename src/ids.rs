@@ -163,6 +163,11 @@ impl Host {
         matches!(self.0.as_str(), "github.com" | "github.localhost") || self.0.ends_with(".ghe.com")
     }
 
+    /// Its name alone.
+    pub fn without_port(&self) -> &str {
+        self.0.split(':').next().unwrap_or_default()
+    }
+
     /// The base of this host's REST API, without a slash at its end.
     pub fn api_url(&self) -> String {
         match self.0.as_str() {

@@ -34,7 +34,7 @@
 //! - `agent::keys`: keys judged, checked, held, removed
 //! - `agent::question` with `agent::permissions`: what is asked for, understood
 //! - `agent::mint` with `agent::flight`: from a question to a token, each step asked once however many ask
-//! - `agent::revoke`: tokens ended before their time
+//! - `agent::revoke`, `agent::whoami`: tokens ended before their time; who the App is when it commits
 //! - `agent::github`, `agent::api`, `agent::reply`, `agent::refuse`: GitHub's REST API, when it may be asked and how often,
 //!   its answers judged, its refusals in our words
 //! - `agent::key`, `agent::shield`, `agent::jwt`, `agent::signing`: a key as it is judged, as it waits encrypted, what it
@@ -52,7 +52,7 @@
 //!
 //! `use` lines point down these lists. [`cli`] and `agent` never name each other, but that `agent` ends an agent (`-k`) as a
 //! [`client`]. Inside the agent `github`, `jwt`, `keyring`, `lock` and `tokens` do not know each other; `state` owns what is
-//! held; only `handler`, `keys`, `mint` and `revoke`, which are one type in four files, see it all. A test reads the `use` lines.
+//! held; only `handler`, `keys`, `mint`, `revoke` and `whoami`, which are one type in five files, see it all. A test reads the `use` lines.
 
 #![forbid(unsafe_code)]
 

@@ -10,6 +10,7 @@ mod confirm;
 mod daemon;
 mod gh;
 mod hardening;
+mod identity;
 mod idle;
 mod isolation;
 mod key_files;

@@ -152,6 +152,17 @@ impl GitHub {
         self.send(app, Method::GET, path, None).await
     }
 
+    /// The number of a user: <https://docs.github.com/en/rest/users/users#get-a-user>
+    pub async fn user_id(&self, holder: &dyn Caller, login: &str) -> Result<u64, GitHubError> {
+        #[derive(Deserialize)]
+        struct Body {
+            id: u64,
+        }
+        // A bot's login has brackets, which no path may have as they are.
+        let login = login.replace('[', "%5B").replace(']', "%5D");
+        self.get(holder, &format!("/users/{login}")).await?.read().map(|Body { id }| id)
+    }
+
     /// Ends a token: <https://docs.github.com/en/rest/apps/installations#revoke-an-installation-access-token>
     /// One that has ended already is no error.
     pub async fn revoke(&self, holder: &dyn Caller) -> Result<(), GitHubError> {

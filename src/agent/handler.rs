@@ -98,6 +98,7 @@ impl Agent {
             }
             Request::Unlock(with) => self.unlock(with.passphrase).await.map(Answer::Done),
             Request::Installations(choice) => self.where_installed(&choice, peer).await.map(Answer::Installations),
+            Request::Whoami(choice) => self.whoami(choice, peer).await.map(Answer::Whoami),
             Request::Revoke(which) => self.revoke(which).await.map(Answer::Revoked),
             Request::DropToken(which) => self.drop_token(&which.token).map(Answer::Dropped),
         }

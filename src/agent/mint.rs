@@ -47,7 +47,8 @@ impl Agent {
         Ok(token)
     }
 
-    async fn obtain(self: &Arc<Self>, question: &Arc<Question>) -> Result<Token, Refusal> {
+    /// The same, for a question that was confirmed.
+    pub(super) async fn obtain(self: &Arc<Self>, question: &Arc<Question>) -> Result<Token, Refusal> {
         if let Some(known) = self.held(|held, now| held.known(&question.place(), now))? {
             if let Some(token) = self.at_hand(question, &known.found)? {
                 return Ok(token);

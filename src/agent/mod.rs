@@ -29,6 +29,7 @@ pub mod signing;
 pub mod socket;
 pub mod state;
 pub mod tokens;
+mod whoami;
 
 use std::io;
 use std::os::unix::process::CommandExt;

@@ -88,8 +88,8 @@ impl Agent {
 
 /// A token that is alive, and the key it was had with.
 pub(super) struct Living {
-    key: Arc<HeldKey>,
-    token: Token,
+    pub(super) key: Arc<HeldKey>,
+    pub(super) token: Token,
 }
 
 impl Caller for Living {

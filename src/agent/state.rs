@@ -9,6 +9,7 @@ use super::keyring::{HeldKey, Keyring};
 use super::lock::{LockKey, Salt, Sealed};
 use super::tokens::TokenCache;
 use crate::ids::{InstallationId, Owner, Repo};
+use crate::protocol::Whoami;
 
 /// Everything that is secret. Locked, there is nothing here that could be used: forgetting to check does not compile.
 pub enum State {
@@ -27,6 +28,8 @@ pub struct Held {
     pub tokens: TokenCache,
     /// Which installation a question leads to, so that it is asked once.
     places: HashMap<Place, (Found, Duration)>,
+    /// Who each key's App is when it commits, by the key's fingerprint.
+    pub bots: HashMap<Arc<str>, Whoami>,
 }
 
 /// Keys that only a passphrase brings back.
@@ -211,6 +214,7 @@ impl Held {
     pub fn forget_traces(&mut self, key: &HeldKey) {
         self.tokens.forget_key(&key.fingerprint);
         self.places.retain(|place, _| *place.key != *key.fingerprint);
+        self.bots.remove(&key.fingerprint);
     }
 }
 

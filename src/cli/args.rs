@@ -127,9 +127,19 @@ pub(super) enum Command {
         /// Another variable to put the token in; may be given several times
         #[arg(long = "env", value_name = "NAME")]
         variables: Vec<String>,
+        /// Have git commit as the App's bot
+        #[arg(long)]
+        as_bot: bool,
         /// The command
         #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         command: Vec<OsString>,
+    },
+
+    /// Show who the App is: its bot's name, number and e-mail address for commits
+    Whoami {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
     },
 
     /// List where the App is installed

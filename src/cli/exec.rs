@@ -8,8 +8,12 @@ use std::io;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use serde_json::Value;
+
 use super::error::{CliError, Exit};
+use super::json::word;
 use super::scope::{Scope, parse, variable};
+use super::status::ask_who;
 use super::token::{self, Given};
 use crate::env;
 use crate::ids::Host;
@@ -37,14 +41,22 @@ pub(super) fn gh(mut scope: Scope, args: &[OsString]) -> Result<Infallible, CliE
 }
 
 /// Becomes any command.
-pub(super) fn run(scope: Scope, variables: &[String], command: &[OsString]) -> Result<Infallible, CliError> {
+pub(super) fn run(
+    scope: Scope,
+    variables: &[String],
+    as_bot: bool,
+    command: &[OsString],
+) -> Result<Infallible, CliError> {
     if !variables.iter().all(|name| is_variable(name)) {
         return Err(CliError::new("`--env` takes the name of a variable: letters, digits and `_`").exit(Exit::Usage));
     }
     let (program, args) = command.split_first().expect("the command line asks for one word at least");
-    let answer = token::get(scope)?;
     let mut command = Command::new(program);
     command.args(args);
+    if as_bot {
+        commit_as(&mut command, &ask_who(scope.clone())?);
+    }
+    let answer = token::get(scope)?;
     give(&mut command, &answer);
     for name in variables {
         command.env(name, answer.token.expose());
@@ -69,6 +81,13 @@ fn give(command: &mut Command, answer: &Given) {
     } else {
         command.env(env::GH_HOST, answer.host.to_string());
     }
+}
+
+/// Makes git commit as the App's bot.
+fn commit_as(command: &mut Command, bot: &Value) {
+    let (name, email) = (word(bot, "name"), word(bot, "email"));
+    command.env(env::GIT_AUTHOR_NAME, &name).env(env::GIT_COMMITTER_NAME, &name);
+    command.env(env::GIT_AUTHOR_EMAIL, &email).env(env::GIT_COMMITTER_EMAIL, &email);
 }
 
 /// Why a program could not take our place.

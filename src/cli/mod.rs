@@ -41,9 +41,10 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token { scope: nearest, json } => token::token(Scope::read(nearest.or(cli.scope))?, json),
         Command::Revoke { tokens, .. } => revoke::revoke(Scope::read(cli.scope)?, &tokens),
         Command::Gh { args } => exec::gh(Scope::read(cli.scope)?, &args).map(|never| match never {}),
-        Command::Run { variables, command } => {
-            exec::run(Scope::read(cli.scope)?, &variables, &command).map(|never| match never {})
+        Command::Run { variables, as_bot, command } => {
+            exec::run(Scope::read(cli.scope)?, &variables, as_bot, &command).map(|never| match never {})
         }
+        Command::Whoami { json } => status::whoami(Scope::read(cli.scope)?, json),
         Command::Installations { json } => status::installations(Scope::read(cli.scope)?, json),
         Command::Status { json } => status::status(json),
     }

@@ -12,6 +12,7 @@ use crate::ids::{Host, InstallationId, Malformed, Owner, Permissions, Repo};
 use crate::lifetime;
 
 /// What chooses and narrows a token.
+#[derive(Clone)]
 pub(super) struct Scope {
     pub(super) app: Option<String>,
     pub(super) host: Option<Host>,

@@ -1,4 +1,4 @@
-//! `status` and `installations`: what the agent holds, and where the App is installed.
+//! `status`, `whoami` and `installations`: what the agent holds, who the App is, and where it is installed.
 
 use std::fmt::Write;
 
@@ -14,6 +14,23 @@ use crate::protocol::{KeyChoice, Request};
 pub(super) fn status(as_json: bool) -> Result<(), CliError> {
     let status = Agent::find()?.call(&Request::Status)?;
     if as_json { json::print(status) } else { super::print_data(as_text(&status).as_bytes()) }
+}
+
+/// Shows who the App is when it commits.
+pub(super) fn whoami(scope: Scope, as_json: bool) -> Result<(), CliError> {
+    let bot = ask_who(scope)?;
+    if as_json {
+        return json::print(bot);
+    }
+    let (name, email, id) = (word(&bot, "name"), word(&bot, "email"), word(&bot, "id"));
+    let (app, host) = (word(&bot, "appId"), word(&bot, "host"));
+    super::print_data(format!("{name} <{email}> (user {id}, App {app} on {host})\n").as_bytes())
+}
+
+/// Asks the agent who the App is.
+pub(super) fn ask_who(scope: Scope) -> Result<Value, CliError> {
+    let choice = KeyChoice { app: scope.app, host: scope.host, ..KeyChoice::default() };
+    Ok(Agent::find()?.call(&Request::Whoami(choice))?)
 }
 
 /// Lists where the App is installed.

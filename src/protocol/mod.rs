@@ -9,7 +9,7 @@ pub use request::{DropToken, KeyChoice, NewKey, Passphrase, RemoveAllKeys, Remov
 pub use response::written;
 pub use response::{
     Added, Answer, Done, Dropped, Installation, Installations, KeyInfo, Keys, Pong, Removed, Revoked, Status,
-    TokenAnswer, TokenInfo,
+    TokenAnswer, TokenInfo, Whoami,
 };
 
 /// The protocol spoken here. Raised by hand when an old peer would misunderstand a new one.

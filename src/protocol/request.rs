@@ -34,6 +34,8 @@ pub enum Request {
     Status,
     /// Where is the App installed?
     Installations(KeyChoice),
+    /// Who is the App when it commits?
+    Whoami(KeyChoice),
     /// End tokens at GitHub.
     Revoke(Revoke),
     /// Hand out this token no more.
@@ -241,6 +243,7 @@ impl Request {
             "unlock" => Self::Unlock(fields(message)?),
             "status" => bare().map(|_| Self::Status)?,
             "installations" => Self::Installations(fields(message)?),
+            "whoami" => Self::Whoami(fields(message)?),
             "revoke" => Self::Revoke(fields(message)?),
             "dropToken" => Self::DropToken(fields(message)?),
             _ => {
@@ -276,6 +279,7 @@ impl Request {
             Self::Unlock(_) => "unlock",
             Self::Status => "status",
             Self::Installations(_) => "installations",
+            Self::Whoami(_) => "whoami",
             Self::Revoke(_) => "revoke",
             Self::DropToken(_) => "dropToken",
         }

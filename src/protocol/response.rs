@@ -27,6 +27,8 @@ pub enum Answer {
     Keys(Keys),
     /// To `removeKey` and `removeAllKeys`.
     Removed(Removed),
+    /// To `whoami`.
+    Whoami(Whoami),
     /// To `revoke`.
     Revoked(Revoked),
     /// To `dropToken`.
@@ -243,6 +245,24 @@ pub struct Installation {
     pub repository_selection: String,
     /// Whether the account suspended it.
     pub suspended: bool,
+}
+
+/// Who an App is when it commits.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Whoami {
+    /// The bot's login: `SLUG[bot]`.
+    pub name: String,
+    /// Its number, which is not the App's.
+    pub id: u64,
+    /// The address that GitHub knows its commits by.
+    pub email: String,
+    /// The App.
+    pub app_id: AppId,
+    /// The App's name in URLs.
+    pub slug: String,
+    /// The host the App lives on.
+    pub host: Host,
 }
 
 /// One response as a line of JSON.
