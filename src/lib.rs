@@ -36,7 +36,7 @@
 //! - `agent::mint` with `agent::flight`: from a question to a token, each step asked once however many ask
 //! - `agent::revoke`, `agent::whoami`: tokens ended before their time; who the App is when it commits
 //! - `agent::github`, `agent::api`, `agent::reply`, `agent::refuse`: GitHub's REST API, when it may be asked and how often,
-//!   its answers judged, its refusals in our words
+//!   its answers judged, its refusals in our words, and in `agent::network` those of the network
 //! - `agent::key`, `agent::shield`, `agent::jwt`, `agent::signing`: a key as it is judged, as it waits encrypted, what it
 //!   signs, and the thread on which it does
 //! - `agent::confirm`, `agent::audit`: asking the user, and writing down who got what

@@ -20,6 +20,7 @@ mod lifetimes;
 mod lock;
 mod memory;
 mod protocol;
+mod proxy;
 mod quoting;
 mod reuse;
 mod revoke;
@@ -29,6 +30,7 @@ mod shell;
 mod simulator;
 mod support;
 mod systemd;
+mod tls;
 mod tokens;
 mod waiting;
 

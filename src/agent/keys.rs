@@ -116,8 +116,11 @@ impl Agent {
         };
         let api_url = new.api_url.clone().unwrap_or_else(|| host.api_url());
         let api_url = api_base(&api_url).ok_or_else(|| {
-            Refusal::new(Code::BadRequest, "the API's address must be https, or http to this machine")
-                .hint("write it like https://api.github.com or http://127.0.0.1:8080")
+            Refusal::new(
+                Code::BadRequest,
+                "the API's address must be https, or http to this machine: on any other way plain http can be read",
+            )
+            .hint("write it like https://api.github.com or http://127.0.0.1:8080")
         })?;
         Ok(HeldKey {
             name: String::new(),
@@ -172,7 +175,9 @@ impl Agent {
                 Ok((slug, None))
             }
             // The key may be right all the same; it is the network that is not.
-            Err(error) if error.is_passing() || matches!(error, GitHubError::RateLimited(_)) => {
+            Err(error)
+                if error.is_passing() || matches!(error, GitHubError::RateLimited(_) | GitHubError::Barred(_)) =>
+            {
                 let why = refuse(&error, key, Asked::App).error;
                 Ok((None, Some(format!("the key could not be checked: {why}"))))
             }

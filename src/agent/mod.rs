@@ -15,6 +15,7 @@ pub mod keyring;
 mod keys;
 pub mod lock;
 mod mint;
+mod network;
 pub mod peer;
 mod permissions;
 mod question;

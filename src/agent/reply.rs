@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::clock;
+use super::network::{self, Reason};
 
 /// A reply that has arrived whole.
 pub(super) struct Reply {
@@ -151,8 +152,10 @@ pub enum GitHubError {
     RateLimited(Option<u64>),
     /// It took longer than one try, or all of them together, may take.
     Timeout,
-    /// No connection, or one that broke; the reason in the system's words.
+    /// No connection, or one that broke; the reason.
     Unreachable(String),
+    /// No connection, and none at the next try either: the server is not trusted, or its proxy wants a password.
+    Barred(String),
     /// A redirect that is not followed.
     Redirected,
     /// The API version that is asked for is not spoken any more.
@@ -171,16 +174,12 @@ impl GitHubError {
 }
 
 impl From<reqwest::Error> for GitHubError {
-    /// The innermost reason, which is the system's; the outer ones repeat the address.
     fn from(error: reqwest::Error) -> Self {
         if error.is_timeout() {
             return Self::Timeout;
         }
-        let mut reason: &dyn std::error::Error = &error;
-        while let Some(source) = reason.source() {
-            reason = source;
-        }
-        Self::Unreachable(reason.to_string())
+        let Reason { text, lasts } = network::reason(&error);
+        if lasts { Self::Barred(text) } else { Self::Unreachable(text) }
     }
 }
 

@@ -3,10 +3,13 @@
 pub(crate) mod agent;
 pub(crate) mod command;
 pub(crate) mod github;
+pub(crate) mod listener;
 pub(crate) mod memory;
 pub(crate) mod peer;
+pub(crate) mod proxy;
 pub(crate) mod pty;
 pub(crate) mod run;
+pub(crate) mod tls;
 pub(crate) mod wait;
 
 use std::collections::BTreeMap;
@@ -73,11 +76,7 @@ impl World {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(root.join(part)).expect("a new directory");
         }
         let github = GitHub::start();
-        github.add_app(App::new(APP_ID, SLUG).key_pem(KEY));
-        let octo = Installation::new(INSTALLATION_ID, "octo").user().repositories(&["hello", "tools"]);
-        let granted = [("contents", "write"), ("pull_requests", "write"), ("metadata", "read")];
-        github.install(APP_ID, octo.permissions(&granted));
-
+        install_our_app(&github);
         let mut world = Self { github, environment: BTreeMap::new(), root, _directory: directory };
         for (name, part) in
             [("HOME", "home"), ("XDG_RUNTIME_DIR", "run"), ("XDG_CONFIG_HOME", "config"), ("TMPDIR", "tmp")]
@@ -256,6 +255,14 @@ impl Drop for World {
             }
         }
     }
+}
+
+/// Registers the App that every world has, and installs it.
+pub(crate) fn install_our_app(github: &GitHub) {
+    github.add_app(App::new(APP_ID, SLUG).key_pem(KEY));
+    let octo = Installation::new(INSTALLATION_ID, "octo").user().repositories(&["hello", "tools"]);
+    let granted = [("contents", "write"), ("pull_requests", "write"), ("metadata", "read")];
+    github.install(APP_ID, octo.permissions(&granted));
 }
 
 /// Whether a test that needs `program` can run. On a person's machine it is skipped without; in CI that is a failure.
