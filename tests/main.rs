@@ -22,6 +22,7 @@ mod memory;
 mod protocol;
 mod proxy;
 mod quoting;
+mod redirects;
 mod reuse;
 mod revoke;
 mod run_command;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
-use reqwest::{Client, Method, Url, redirect};
+use reqwest::{Client, Method, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -132,7 +132,7 @@ impl GitHub {
         let permissions = permissions.into_iter().flat_map(Permissions::iter).collect();
         let narrowing = Narrowing { repositories, permissions };
         let body = serde_json::to_vec(&narrowing).expect("a narrowing has only string keys");
-        let path = format!("/app/installations/{installation}/access_tokens");
+        let path = format!("/app/installations/{installation}{MINT}");
         let reply = self.send(app, Method::POST, &path, Some(body)).await?;
         let here = (self.clock)().unix;
         let body: Body = reply.read()?;
@@ -213,7 +213,9 @@ impl GitHub {
             let builder = Client::builder();
             let builder = if secure { builder.https_only(true) } else { builder.no_proxy().tls_certs_only([]) };
             let same_host = redirect::Policy::custom(|attempt| {
-                let stays = attempt.previous().last().is_some_and(|from| from.origin() == attempt.url().origin());
+                let stays = attempt.previous().last().is_some_and(|from| {
+                    from.origin() == attempt.url().origin() && asks_the_same(attempt.status(), from)
+                });
                 if stays && attempt.previous().len() <= MAX_REDIRECTS { attempt.follow() } else { attempt.stop() }
             });
             // A connection that is kept keeps its buffers, and a token lies in them.
@@ -222,6 +224,16 @@ impl GitHub {
         let slot = if secure { &self.secure } else { &self.loopback };
         // Reading the system's certificates takes a while, and nobody else is to wait for it.
         slot.get_or_try_init(|| async { spawn_blocking(build).await.expect("building a client does not panic") }).await
+    }
+}
+
+/// Whether following a redirect `from` there repeats the request. After the older ones a POST goes on as a GET, and after
+/// 303 everything: an answer to that would be taken for one to what was asked.
+fn asks_the_same(status: StatusCode, from: &Url) -> bool {
+    match status {
+        StatusCode::MOVED_PERMANENTLY | StatusCode::FOUND => !from.path().ends_with(MINT),
+        StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT => true,
+        _ => false,
     }
 }
 
@@ -300,6 +312,8 @@ fn bearer(jwt: &Secret<str>) -> Result<HeaderValue, GitHubError> {
 /// The API version asked for: the one that every GHES in support knows as well.
 const API_VERSION: &str = "2022-11-28";
 const JSON: &str = "application/json";
+/// How the path ends that is posted to.
+const MINT: &str = "/access_tokens";
 /// Redirects followed for one request; GitHub uses one, for renamed repositories.
 const MAX_REDIRECTS: usize = 5;
 /// Pages of 100 installations read at the most.
