@@ -33,6 +33,9 @@ pub const API_URL: &str = "APPTOKEN_API_URL";
 /// The gh to run, split as a shell would.
 pub const GH: &str = "APPTOKEN_GH";
 
+/// How many `apptoken gh` were run within each other; for themselves only.
+pub const GH_DEPTH: &str = "APPTOKEN_GH_DEPTH";
+
 /// The program that asks the user, when there is no terminal.
 pub const ASKPASS: &str = "APPTOKEN_ASKPASS";
 /// The same, as ssh names it.
@@ -48,6 +51,8 @@ pub const GITHUB_TOKEN: &str = "GITHUB_TOKEN";
 pub const GH_ENTERPRISE_TOKEN: &str = "GH_ENTERPRISE_TOKEN";
 /// The same, second in line.
 pub const GITHUB_ENTERPRISE_TOKEN: &str = "GITHUB_ENTERPRISE_TOKEN";
+/// The repository that gh works on: `[HOST/]OWNER/REPO`.
+pub const GH_REPO: &str = "GH_REPO";
 /// gh's default host.
 pub const GH_HOST: &str = "GH_HOST";
 

@@ -151,11 +151,85 @@ fn status_signal_and_input_are_ghs_own() {
     gh("cat").stdin("typed").run().stdout("typed").ok();
 }
 
+#[test]
+fn the_repository_that_gh_is_told_chooses_the_installation() {
+    let mut w = World::with_key();
+    w.github.install(APP_ID, Installation::new(2, "acme").repositories(&["web"]));
+    for args in [
+        &["pr", "list", "-R", "acme/web"][..],
+        &["pr", "list", "--repo", "acme/web"],
+        &["pr", "list", "--repo=acme/web"],
+        &["pr", "list", "-Racme/web"],
+        &["api", "repos/acme/web/pulls"],
+        &["api", "/repos/acme/web"],
+        &["repo", "clone", "acme/web"],
+        &["pr", "view", &format!("https://{HOST}/acme/web/pull/7")],
+    ] {
+        assert_eq!(w.installation_of(&w.with_fake_gh("echo $GH_TOKEN", args)), 2, "{args:?}");
+    }
+    let elsewhere = w.with_fake_gh("echo $GH_TOKEN", &["issue", "list", "-R", "octo/hello"]);
+    assert_eq!(w.installation_of(&elsewhere), INSTALLATION_ID);
+
+    w.env("GH_REPO", "acme/web");
+    assert_eq!(w.installation_of(&w.with_fake_gh("echo $GH_TOKEN", &["pr", "list"])), 2);
+    assert_eq!(w.installation_of(&w.with_fake_gh("echo $GH_TOKEN", &["-R", "octo/hello"])), INSTALLATION_ID);
+    w.env("APPTOKEN_OWNER", "octo");
+    assert_eq!(w.installation_of(&w.with_fake_gh("echo $GH_TOKEN", &["pr", "list"])), INSTALLATION_ID, "said outright");
+}
+
+#[test]
+fn a_token_never_goes_to_the_host_of_a_repository_elsewhere() {
+    let w = World::with_key();
+    let gh = w.script("gh", "touch ran");
+    let run = |name: &str, value: &str, args: &[&str]| {
+        w.command(APPTOKEN).arg("gh").args(args).env("APPTOKEN_GH", &gh).env(name, value).run()
+    };
+    run("GH_REPO", "ghes.test/octo/hello", &["pr", "list"]).fails(1, ["host"]);
+    run("X", "", &["pr", "list", "-R", "ghes.test/octo/hello"]).fails(1, ["host"]);
+    run("GH_HOST", HOST, &["pr", "list", "-R", "acme.ghe.com/octo/hello"]).fails(1, ["another host"]);
+    run("GH_HOST", HOST, &["api", "--hostname", "acme.ghe.com", "user"]).fails(1, ["another host"]);
+    run("APPTOKEN_HOST", HOST, &["api", "--hostname=acme.ghe.com", "repos/octo/hello"]).fails(1, ["another host"]);
+    run("X", "", &["auth", "status", "--hostname", "acme.ghe.com"]).fails(1, ["no key"]);
+    assert!(!w.path("home/ran").exists(), "gh was not run");
+    assert_eq!(w.github.mints(), 0);
+}
+
+#[test]
+fn a_wrapper_that_is_called_gh_finds_the_real_one_behind_it() {
+    let w = World::with_key();
+    for (directory, body) in [("wrapper", r#"exec apptoken gh "$@""#), ("real", r#"echo "the real one: $*""#)] {
+        std::fs::create_dir(w.path("home").join(directory)).expect("a new directory");
+        w.script(&format!("{directory}/gh"), body);
+    }
+    let ours = Path::new(APPTOKEN).parent().expect("a program is in a directory").to_owned();
+    let path = |directories: &[&str]| {
+        let directories = directories.iter().map(|name| w.path("home").join(name));
+        std::env::join_paths(directories.chain([ours.clone(), "/bin".into()])).expect("no colons")
+    };
+    let run = |directories: &[&str], program: &str, args: &[&str]| {
+        w.command(program).args(args).env("PATH", path(directories)).run()
+    };
+    run(&["wrapper", "real"], APPTOKEN, &["gh", "pr", "list"]).stdout("the real one: pr list\n").ok();
+    let wrapper = w.path("home/wrapper/gh");
+    let wrapper = wrapper.to_str().expect("a path of ours is text");
+    run(&["wrapper", "real"], wrapper, &["pr", "list"]).stdout("the real one: pr list\n").ok();
+    // /bin may have a gh of its own, hence a wrapper that is named outright.
+    let endless = w.command(APPTOKEN).args(["gh", "pr"]).env("APPTOKEN_GH", wrapper).run();
+    endless.fails(1, ["runs `apptoken gh` again", "APPTOKEN_GH="]);
+}
+
 impl World {
     /// Runs `apptoken gh ARGS…` with a script in the place of gh, and returns what that printed.
     #[track_caller]
     fn with_fake_gh(&self, body: &str, args: &[&str]) -> String {
         let gh: &Path = &self.script("gh", body);
         self.command(APPTOKEN).arg("gh").args(args).env("APPTOKEN_GH", gh).run().text()
+    }
+
+    /// The installation that a token acts for.
+    #[track_caller]
+    fn installation_of(&self, token: &str) -> u64 {
+        let issued = self.github.tokens();
+        issued.iter().find(|issued| issued.value == token.trim_end()).expect("GitHub knows the token").installation
     }
 }

@@ -1,4 +1,4 @@
-//! `gh` and `run`: another program in our place, with a token in its environment.
+//! `run`: another program in our place, with a token in its environment; `gh` and `git` are further ones.
 //!
 //! The program replaces this process, so that terminal, signals, job control and exit status are its own.
 
@@ -12,33 +12,10 @@ use serde_json::Value;
 
 use super::error::{CliError, Exit};
 use super::json::word;
-use super::scope::{Scope, parse, variable};
+use super::scope::Scope;
 use super::status::ask_who;
 use super::token::{self, Given};
 use crate::env;
-use crate::ids::Host;
-
-/// Becomes gh.
-pub(super) fn gh(mut scope: Scope, args: &[OsString]) -> Result<Infallible, CliError> {
-    if scope.host.is_none() {
-        scope.host = variable(env::GH_HOST)?.map(parse).transpose()?;
-    }
-    let words = match variable(env::GH)? {
-        Some((_, command)) => shell_words::split(&command).map_err(|_| {
-            CliError::new(format!("{} has a quote without an end", env::GH))
-                .hint("write it as for a shell")
-                .exit(Exit::Usage)
-        })?,
-        None => vec!["gh".to_owned()],
-    };
-    let (program, first) =
-        words.split_first().ok_or_else(|| CliError::new(format!("{} names no program", env::GH)).exit(Exit::Usage))?;
-    let answer = token::get(scope)?;
-    let mut command = Command::new(program);
-    command.args(first).args(args);
-    give(&mut command, &answer);
-    Err(become_it(command).explain("install it from https://cli.github.com, or name another with APPTOKEN_GH"))
-}
 
 /// Becomes any command.
 pub(super) fn run(
@@ -65,7 +42,7 @@ pub(super) fn run(
 }
 
 /// Puts the token where programs look for one for its host. What else stood there goes: perhaps stale, and not the App's.
-fn give(command: &mut Command, answer: &Given) {
+pub(super) fn give(command: &mut Command, answer: &Given) {
     let github = [env::GH_TOKEN, env::GITHUB_TOKEN];
     let enterprise = [env::GH_ENTERPRISE_TOKEN, env::GITHUB_ENTERPRISE_TOKEN];
     let (ours, others) = if answer.host.is_github_kind() { (github, enterprise) } else { (enterprise, github) };
@@ -75,12 +52,8 @@ fn give(command: &mut Command, answer: &Given) {
     for name in others {
         command.env_remove(name);
     }
-    // gh looks for a token, and for logins of the person's own, by this.
-    if answer.host == Host::github() {
-        command.env_remove(env::GH_HOST);
-    } else {
-        command.env(env::GH_HOST, answer.host.to_string());
-    }
+    // Without it gh goes where the directory's remotes point, and takes this token for any host of its kind.
+    command.env(env::GH_HOST, answer.host.to_string());
 }
 
 /// Makes git commit as the App's bot.
@@ -91,18 +64,18 @@ fn commit_as(command: &mut Command, bot: &Value) {
 }
 
 /// Why a program could not take our place.
-struct NotBecome {
+pub(super) struct NotBecome {
     program: OsString,
     error: io::Error,
 }
 
-fn become_it(mut command: Command) -> NotBecome {
+pub(super) fn become_it(mut command: Command) -> NotBecome {
     let error = command.exec();
     NotBecome { program: command.get_program().to_owned(), error }
 }
 
 impl NotBecome {
-    fn explain(self, hint: &str) -> CliError {
+    pub(super) fn explain(self, hint: &str) -> CliError {
         let program = self.program.display();
         match self.error.kind() {
             io::ErrorKind::NotFound => {

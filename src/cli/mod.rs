@@ -3,6 +3,7 @@
 mod args;
 mod error;
 mod exec;
+mod gh;
 mod json;
 mod keys;
 mod lock;
@@ -40,7 +41,7 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Unlock { from } => lock::unlock(&from),
         Command::Token { scope: nearest, json } => token::token(Scope::read(nearest.or(cli.scope))?, json),
         Command::Revoke { tokens, .. } => revoke::revoke(Scope::read(cli.scope)?, &tokens),
-        Command::Gh { args } => exec::gh(Scope::read(cli.scope)?, &args).map(|never| match never {}),
+        Command::Gh { args } => gh::gh(Scope::read(cli.scope)?, &args).map(|never| match never {}),
         Command::Run { variables, as_bot, command } => {
             exec::run(Scope::read(cli.scope)?, &variables, as_bot, &command).map(|never| match never {})
         }

@@ -24,6 +24,11 @@ pub(super) struct Scope {
 }
 
 impl Scope {
+    /// Whether it says which installation is meant.
+    pub(super) fn chooses_installation(&self) -> bool {
+        self.owner.is_some() || self.repo.is_some() || self.installation_id.is_some()
+    }
+
     /// Reads the options, nearest to the verb first; what they leave open, the environment may say.
     pub(super) fn read(options: ScopeArgs) -> Result<Self, CliError> {
         // One choice of an installation overrules all of the environment's: its owner must not stand against a repository
