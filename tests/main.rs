@@ -14,6 +14,7 @@ mod hardening;
 mod identity;
 mod idle;
 mod isolation;
+mod job_control;
 mod key_files;
 mod keys;
 mod layering;

@@ -14,6 +14,8 @@ use super::wait::{DEADLINE, comes_true, poll, wait_until};
 pub(crate) struct Terminal {
     keyboard: File,
     screen: Capture,
+    /// How much of the screen was waited for already.
+    seen: usize,
     child: Child,
 }
 
@@ -21,6 +23,7 @@ pub(crate) struct Terminal {
 #[derive(Clone, Copy)]
 pub(crate) enum Key {
     CtrlC = 0x03,
+    CtrlZ = 0x1a,
 }
 
 impl Terminal {
@@ -33,7 +36,7 @@ impl Terminal {
         let screen = Capture::of(keyboard.try_clone().expect("a descriptor can be copied"));
         let slave = || pty.slave.try_clone().expect("a descriptor can be copied");
         let child = setsid.stdin(slave()).stdout(slave()).stderr(slave()).spawn().expect("`setsid` can be started");
-        Self { keyboard, screen, child }
+        Self { keyboard, screen, seen: 0, child }
     }
 
     /// Waits until the screen shows `text`.
@@ -41,6 +44,16 @@ impl Terminal {
     pub(crate) fn expect(&self, text: &str) {
         let shown = comes_true(DEADLINE, || self.transcript().contains(text));
         assert!(shown, "the terminal never showed `{text}`:\n{}", self.transcript());
+    }
+
+    /// Waits until the screen shows `text` after what was waited for before.
+    #[track_caller]
+    pub(crate) fn expect_next(&mut self, text: &str) {
+        let place = || Some(self.seen + self.transcript().get(self.seen..)?.find(text)? + text.len());
+        let Some(seen) = poll(DEADLINE, place) else {
+            panic!("the terminal did not show `{text}` next:\n{}", self.transcript());
+        };
+        self.seen = seen;
     }
 
     pub(crate) fn type_line(&mut self, line: &str) {
