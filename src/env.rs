@@ -65,6 +65,13 @@ pub const GIT_COMMITTER_NAME: &str = "GIT_COMMITTER_NAME";
 /// That person's address.
 pub const GIT_COMMITTER_EMAIL: &str = "GIT_COMMITTER_EMAIL";
 
+/// The CA certificates to trust in place of the system's, in one file.
+pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
+/// The same, in directories.
+pub const SSL_CERT_DIR: &str = "SSL_CERT_DIR";
+/// What may name the proxy to reach https by, as curl has it.
+pub const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
 /// The user's shell, which decides the dialect of what the agent prints.
 pub const SHELL: &str = "SHELL";
 /// Where sockets of a login session belong.

@@ -26,7 +26,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // The agent's parts do not know each other …
     ("agent::args", &["env", "lifetime", "shell"]),
     ("agent::clock", &[]),
-    ("agent::daemon", &["output"]),
+    ("agent::daemon", &["env", "output"]),
     ("agent::socket", &["env", "output"]),
     ("agent::record", &["agent::args", "client", "lifetime", "output", "paths", "protocol"]),
     ("agent::flight", &["agent::clock", "protocol"]),
@@ -41,7 +41,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::network", &[]),
     ("agent::reply", &["agent::clock", "agent::network"]),
     ("agent::api", &["agent::clock", "agent::reply", "ids"]),
-    ("agent::github", &["agent::api", "agent::clock", "agent::reply", "ids", "protocol", "secret"]),
+    ("agent::github", &["agent::api", "agent::clock", "agent::reply", "env", "ids", "protocol", "secret"]),
     ("agent::permissions", &["ids", "protocol"]),
     ("agent::audit", &["agent::clock", "agent::peer", "protocol", "secret"]),
     ("agent::confirm", &["agent::keyring", "agent::peer", "env"]),

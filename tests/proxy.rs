@@ -112,6 +112,20 @@ fn a_proxy_that_does_not_lead_there_is_what_the_refusal_is_about() {
     assert_refused_because_of("http://127.0.0.1:1", "fails: Connection refused");
 }
 
+#[test]
+fn a_proxy_that_cannot_be_understood_is_not_passed_by() {
+    for variable in ["HTTPS_PROXY", "all_proxy"] {
+        let Way { mut w, front, .. } = Way::to("localhost", GitHub::start());
+        w.env(variable, "http://[secret");
+        w.start_agent(NO_OPTIONS);
+        let add = add(&w, &["--api-url", &front.url()]);
+        add.stderr_contains(format!("{variable} is no address of a proxy")).stderr_contains("Identity added").ok();
+        let refusal = w.apptoken(["token"]).everything();
+        assert!(refusal.contains(variable) && !refusal.contains("secret"), "{refusal}");
+        assert!(w.github.journal().is_empty());
+    }
+}
+
 #[track_caller]
 fn assert_refused_because_of(proxy: &str, why: &str) {
     let mut w = World::new();

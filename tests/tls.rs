@@ -26,6 +26,18 @@ fn a_token_comes_over_tls_from_a_server_that_a_ca_in_ssl_cert_file_vouches_for()
 }
 
 #[test]
+fn a_relative_path_of_ca_certificates_means_where_the_agent_was_started() {
+    let ca = Authority::new("ours");
+    let mut w = World::new();
+    w.file("ca.pem", ca.pem());
+    w.env("SSL_CERT_FILE", "ca.pem");
+    w.start_agent(NO_OPTIONS);
+    let front = Front::start(ca.issue(&["localhost"]), &w.github);
+    add(&w, &["--api-url", &front.url()]).stderr_contains("Identity added").ok();
+    w.apptoken(["token"]).line();
+}
+
+#[test]
 fn a_directory_of_ca_certificates_will_do_as_well() {
     let ca = Authority::new("ours");
     let mut w = World::new();

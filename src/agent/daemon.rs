@@ -14,6 +14,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, dup2_stderr, dup2_stdin, dup2_stdout, getppid, setsid};
 
 use super::Failure;
+use crate::env;
 use crate::output::print;
 
 /// Makes every file and directory that is made from now on its owner's alone, whatever umask the process was started with.
@@ -86,12 +87,17 @@ pub fn end_with_parent(parent: Pid) -> Result<(), Failure> {
 /// Starting anew instead of forking needs no `unsafe`, and gives the agent a fresh process.
 pub fn start_staying(arguments: &[OsString]) -> Result<(Child, PathBuf), Failure> {
     let failed = |error: io::Error| Failure::new(format!("cannot start the agent: {error}"));
-    let mut child = Command::new(std::env::current_exe().map_err(failed)?)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
+    let mut command = Command::new(std::env::current_exe().map_err(failed)?);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    // It will not stay in this directory, and read these later.
+    for name in [env::SSL_CERT_FILE, env::SSL_CERT_DIR] {
+        if let Some(paths) = std::env::var_os(name)
+            && let Ok(paths) = std::env::split_paths(&paths).map(std::path::absolute).collect::<io::Result<Vec<_>>>()
+        {
+            command.env(name, std::env::join_paths(paths).expect("they were joined before"));
+        }
+    }
+    let mut child = command.spawn().map_err(failed)?;
     let mut path = Vec::new();
     let read = child.stdout.take().expect("it was asked for").read_to_end(&mut path);
     if read.is_err() || path.is_empty() {

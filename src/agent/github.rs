@@ -4,10 +4,11 @@
 //! long it is tried is decided in `api.rs`, what an answer means in `reply.rs`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::pin::Pin;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
-use reqwest::{Client, Method, StatusCode, Url, redirect};
+use reqwest::{Client, Method, Proxy, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
@@ -15,6 +16,7 @@ use tokio::task::spawn_blocking;
 use super::api::{Apis, Tries};
 use super::clock::{self, Clock};
 use super::reply::{GitHubError, Reply};
+use crate::env::PROXIES;
 use crate::ids::{AppId, AppNames, Host, InstallationId, Level, Owner, Permissions, Repo, RepoName};
 use crate::protocol::Installation;
 use crate::secret::Secret;
@@ -210,6 +212,9 @@ impl GitHub {
     async fn client(&self, url: &Url) -> Result<&Client, GitHubError> {
         let secure = url.scheme() == "https";
         let build = move || {
+            if let Some(name) = unreadable_proxy().filter(|_| secure) {
+                return Err(GitHubError::Barred(format!("{name} is no address of a proxy")));
+            }
             let builder = Client::builder();
             let builder = if secure { builder.https_only(true) } else { builder.no_proxy().tls_certs_only([]) };
             let same_host = redirect::Policy::custom(|attempt| {
@@ -225,6 +230,12 @@ impl GitHub {
         // Reading the system's certificates takes a while, and nobody else is to wait for it.
         slot.get_or_try_init(|| async { spawn_blocking(build).await.expect("building a client does not panic") }).await
     }
+}
+
+/// A proxy that is named in a way that cannot be understood. It may be there for a reason, and is not to be passed by.
+fn unreadable_proxy() -> Option<&'static str> {
+    let readable = |value: &OsStr| value.to_str().is_some_and(|url| Proxy::https(url).is_ok());
+    PROXIES.into_iter().find(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty() && !readable(&value)))
 }
 
 /// Whether following a redirect `from` there repeats the request. After the older ones a POST goes on as a GET, and after
