@@ -132,7 +132,8 @@ fn counted(
     }
 }
 
-/// Tells whether a path is one that git asks for, as in `/acme-inc/web.git/info/refs`.
+/// Tells whether a path is one that git asks for, as in `/acme-inc/web.git/info/refs`, where `.git` may be missing.
 fn is_gits(path: &str) -> bool {
     path.split('/').nth(2).is_some_and(|repository| repository.strip_suffix(".git").is_some())
+        || ["/info/refs", "/git-upload-pack", "/git-receive-pack"].iter().any(|end| path.ends_with(end))
 }
