@@ -64,6 +64,12 @@ pub const GIT_AUTHOR_EMAIL: &str = "GIT_AUTHOR_EMAIL";
 pub const GIT_COMMITTER_NAME: &str = "GIT_COMMITTER_NAME";
 /// That person's address.
 pub const GIT_COMMITTER_EMAIL: &str = "GIT_COMMITTER_EMAIL";
+/// How many settings for git are in the environment.
+pub const GIT_CONFIG_COUNT: &str = "GIT_CONFIG_COUNT";
+/// What the names of the variables begin with that hold their names; a number follows.
+pub const GIT_CONFIG_KEY: &str = "GIT_CONFIG_KEY_";
+/// The same of those that hold their values.
+pub const GIT_CONFIG_VALUE: &str = "GIT_CONFIG_VALUE_";
 
 /// The CA certificates to trust in place of the system's, in one file.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";

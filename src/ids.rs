@@ -168,6 +168,13 @@ impl Host {
         self.0.split(':').next().unwrap_or_default()
     }
 
+    /// Whether the name is this machine's own: `localhost`, a name below it, or an address from 127.0.0.0/8.
+    pub fn is_this_machine(&self) -> bool {
+        let name = self.without_port();
+        let address = || name.parse::<std::net::Ipv4Addr>().is_ok_and(|address| address.is_loopback());
+        name == "localhost" || name.ends_with(".localhost") || address()
+    }
+
     /// The base of this host's REST API, without a slash at its end.
     pub fn api_url(&self) -> String {
         match self.0.as_str() {
@@ -360,6 +367,18 @@ mod tests {
         }
         for bad in ["", "https://github.com", "github.com/", "a..b", "host:port", "host:99999", "ho st", "a@b"] {
             assert!(bad.parse::<Host>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        for host in ["localhost", "localhost:8080", "github.localhost", "127.0.0.1:80", "127.1.2.3"] {
+            assert!(host.parse::<Host>().expect(host).is_this_machine(), "{host}");
+        }
+        for host in
+            ["github.com", "localhost.evil.example", "notlocalhost", "128.0.0.1", "127.0.0.1.evil.example", "127.1"]
+        {
+            assert!(!host.parse::<Host>().expect(host).is_this_machine(), "{host}");
         }
     }
 

@@ -59,7 +59,7 @@ impl Dialect {
     }
 
     /// Quotes any bytes so that the shell takes them as they are. Harmless ones stay bare.
-    fn quote(self, value: &[u8]) -> Vec<u8> {
+    pub fn quote(self, value: &[u8]) -> Vec<u8> {
         if !value.is_empty() && value.iter().all(|b| b.is_ascii_alphanumeric() || b"/._-+,:@%".contains(b)) {
             return value.to_vec();
         }

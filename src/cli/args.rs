@@ -26,7 +26,7 @@ pub(super) struct Cli {
 }
 
 /// Which token. Each option has an environment variable for its default.
-#[derive(Args, Default)]
+#[derive(Args, Default, Clone)]
 #[command(next_help_heading = "Which token")]
 pub(super) struct ScopeArgs {
     /// The key: its name, fingerprint, App ID, client ID or slug [env: APPTOKEN_APP]
@@ -120,6 +120,21 @@ pub(super) enum Command {
         /// What to tell gh
         #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
+    },
+
+    /// Run git with this program as its credential helper, and by https where a remote says ssh
+    #[command(disable_help_flag = true)]
+    Git {
+        /// What to tell git
+        #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
+
+    /// Be git's credential helper
+    Credential {
+        /// What git asks for: get, store or erase
+        #[arg(value_name = "OPERATION")]
+        operation: String,
     },
 
     /// Run a command with a token where gh looks for one: GH_TOKEN, GITHUB_TOKEN

@@ -69,12 +69,14 @@ pub(super) struct NotBecome {
     error: io::Error,
 }
 
+/// Replaces this process; returns only if it cannot.
 pub(super) fn become_it(mut command: Command) -> NotBecome {
     let error = command.exec();
     NotBecome { program: command.get_program().to_owned(), error }
 }
 
 impl NotBecome {
+    /// Says so, and what to do.
     pub(super) fn explain(self, hint: &str) -> CliError {
         let program = self.program.display();
         match self.error.kind() {

@@ -1,13 +1,17 @@
 //! `apptoken`: the client.
 
 mod args;
+mod credential;
 mod error;
 mod exec;
 mod gh;
+mod git;
+mod gitconfig;
 mod json;
 mod keys;
 mod lock;
 mod prompt;
+mod remotes;
 mod revoke;
 mod scope;
 mod status;
@@ -42,6 +46,8 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Token { scope: nearest, json } => token::token(Scope::read(nearest.or(cli.scope))?, json),
         Command::Revoke { tokens, .. } => revoke::revoke(Scope::read(cli.scope)?, &tokens),
         Command::Gh { args } => gh::gh(Scope::read(cli.scope)?, &args).map(|never| match never {}),
+        Command::Git { args } => git::git(&cli.scope, &args).map(|never| match never {}),
+        Command::Credential { operation } => credential::credential(cli.scope, &operation),
         Command::Run { variables, as_bot, command } => {
             exec::run(Scope::read(cli.scope)?, &variables, as_bot, &command).map(|never| match never {})
         }

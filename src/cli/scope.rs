@@ -60,6 +60,20 @@ impl Scope {
 }
 
 impl ScopeArgs {
+    /// Those that were given, as flags and values.
+    pub(super) fn written(&self) -> Vec<(&'static str, &str)> {
+        let all = [
+            ("--app", &self.app),
+            ("--host", &self.host),
+            ("--owner", &self.owner),
+            ("--repo", &self.repo),
+            ("--installation-id", &self.installation_id),
+            ("--permissions", &self.permissions),
+            ("--min-ttl", &self.min_ttl),
+        ];
+        all.into_iter().filter_map(|(flag, value)| Some((flag, value.as_deref()?))).collect()
+    }
+
     /// These, and `other` where these say nothing.
     #[must_use]
     pub(super) fn or(self, other: Self) -> Self {

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::error::CliError;
 use super::json;
 use super::scope::Scope;
-use crate::client::Agent;
+use crate::client::{Agent, CallError};
 use crate::ids::Host;
 use crate::output::say;
 use crate::protocol::{Request, TokenRequest};
@@ -15,7 +15,7 @@ use crate::secret::Secret;
 /// Prints a token and a newline, or JSON.
 pub(super) fn token(scope: Scope, as_json: bool) -> Result<(), CliError> {
     if as_json {
-        return json::print(ask(scope)?);
+        return json::print(ask(&mut Agent::find()?, scope)?);
     }
     let text = Zeroizing::new(format!("{}\n", get(scope)?.token.expose()));
     super::print_data(text.as_bytes())
@@ -31,17 +31,27 @@ pub(super) struct Given {
 
 /// Gets a token from the agent.
 pub(super) fn get(scope: Scope) -> Result<Given, CliError> {
-    let mut answer = ask(scope)?;
+    let mut answer = ask(&mut Agent::find()?, scope)?;
     let host = answer["host"].as_str().and_then(|host| host.parse().ok());
     match (answer["token"].take(), host) {
         (Value::String(token), Some(host)) => Ok(Given { token: token.into(), host }),
-        _ => Err(CliError::new("the agent's answer has no token")
-            .hint("compare the versions that `apptoken --version` and `apptoken status` print")),
+        _ => Err(no_token()),
     }
 }
 
-fn ask(scope: Scope) -> Result<Value, CliError> {
-    let answer = Agent::find()?.call(&Request::GetToken(TokenRequest {
+/// The token in an answer.
+pub(super) fn of(answer: &Value) -> Result<&str, CliError> {
+    answer["token"].as_str().ok_or_else(no_token)
+}
+
+fn no_token() -> CliError {
+    CliError::new("the agent's answer has no token")
+        .hint("compare the versions that `apptoken --version` and `apptoken status` print")
+}
+
+/// Asks the agent for a token, and tells what it warns of.
+pub(super) fn ask(agent: &mut Agent, scope: Scope) -> Result<Value, CallError> {
+    let answer = agent.call(&Request::GetToken(TokenRequest {
         app: scope.app,
         host: scope.host,
         owner: scope.owner,

@@ -207,6 +207,13 @@ impl RemoveKey {
     }
 }
 
+impl DropToken {
+    /// This one.
+    pub fn new(token: Secret<str>) -> Self {
+        Self { _action: IgnoredAny, token }
+    }
+}
+
 impl Passphrase {
     /// This one.
     pub fn new(passphrase: Secret<str>) -> Self {

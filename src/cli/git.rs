@@ -1,0 +1,141 @@
+//! `git`: git in our place, told for this one command to ask us for credentials, and to use them.
+//!
+//! It is told through its environment, which holds no token: git asks for one when a server wants one, and again when a
+//! long job needs another.
+
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::process::{Command, Stdio};
+
+use super::args::ScopeArgs;
+use super::error::CliError;
+use super::exec::become_it;
+use super::gitconfig::{self, Setting, Site};
+use super::scope::{Scope, variable, wrong};
+use crate::env;
+
+/// Becomes git.
+pub(super) fn git(options: &ScopeArgs, args: &[OsString]) -> Result<Infallible, CliError> {
+    let scope = Scope::read(options.clone())?;
+    let before = match variable(env::GIT_CONFIG_COUNT)? {
+        Some((name, count)) => count.parse::<usize>().map_err(|_| wrong(name, "it is not a number"))?,
+        None => 0,
+    };
+    let sites = gitconfig::chosen(&scope)?;
+    let own = own_settings(args);
+    let mut settings = Vec::new();
+    for site in &sites {
+        settings.extend(site.settings(options)?);
+        settings.extend(ways(site, &own));
+    }
+    let mut command = Command::new("git");
+    command.args(args);
+    for (number, (name, value)) in (before..).zip(&settings) {
+        command.env(format!("{}{number}", env::GIT_CONFIG_KEY), name);
+        command.env(format!("{}{number}", env::GIT_CONFIG_VALUE), as_text(value));
+    }
+    command.env(env::GIT_CONFIG_COUNT, (before + settings.len()).to_string());
+    Err(become_it(command).explain("install git, or check PATH"))
+}
+
+/// What leads every address of this host to us: ssh's, and those that the person's own settings would lead past us.
+fn ways(site: &Site, own: &[(String, String)]) -> Vec<Setting> {
+    let target = site.base() + "/";
+    let ssh = ssh_forms(site.host.without_port());
+    let mut settings: Vec<Setting> = ssh.iter().map(|form| rewrite(&target, "insteadOf", form)).collect();
+    for (name, value) in own {
+        if let Some(url) = name.strip_prefix("http.").and_then(|rest| rest.strip_suffix("extraheader")) {
+            let header = value.trim_start().get(..AUTHORIZATION.len());
+            if header.is_some_and(|header| header.eq_ignore_ascii_case(AUTHORIZATION)) {
+                settings.extend(without_header(url.trim_end_matches('.'), &target));
+            }
+        } else if let Some((base, key)) = name.strip_prefix("url.").and_then(|rest| rest.rsplit_once('.')) {
+            for form in ssh.iter().chain([&target]) {
+                let past_us = passes_by(base, &target);
+                if let Some(rest) = value.strip_prefix(form.as_str()).filter(|_| past_us) {
+                    settings.extend(rewrite_longer(&format!("{target}{rest}"), key, value));
+                } else if past_us && form.starts_with(value.as_str()) {
+                    settings.push(rewrite(&target, key, form));
+                } else if let Some(rest) = base.strip_prefix(form.as_str()).filter(|_| *form != target) {
+                    settings.extend(rewrite_longer(&format!("{target}{rest}"), key, value));
+                }
+            }
+        }
+    }
+    settings
+}
+
+/// What addresses of the host's repositories begin with for ssh. The port of https says nothing about ssh's.
+fn ssh_forms(name: &str) -> Vec<String> {
+    let mut forms = vec![format!("git@{name}:"), format!("ssh://git@{name}/")];
+    if name == "github.com" {
+        forms.push("ssh://git@ssh.github.com:443/".to_owned());
+    }
+    if let Some(user) = name.strip_suffix(".ghe.com") {
+        forms.extend([format!("{user}@{name}:"), format!("ssh://{user}@{name}/")]);
+    }
+    forms
+}
+
+/// Whether an address that begins so goes to this host with other credentials than ours: by ssh, or with a login in it.
+/// Another server on the web is a mirror, and the person's choice.
+fn passes_by(base: &str, target: &str) -> bool {
+    let (scheme, host) = target.split_once("//").expect("a target is an address");
+    match base.split_once("//") {
+        Some(("http:" | "https:", rest)) => {
+            base.starts_with(scheme)
+                && rest.split_once('@').is_some_and(|(_, rest)| format!("{rest}/").starts_with(host))
+        }
+        _ => true,
+    }
+}
+
+fn rewrite(to: &str, key: &str, from: &str) -> Setting {
+    (format!("url.{to}.{key}"), from.as_bytes().to_vec())
+}
+
+/// Of two that fit git takes the longer, and of equals the first, which ours is not: hence one for each next character.
+fn rewrite_longer(to: &str, key: &str, from: &str) -> impl Iterator<Item = Setting> {
+    NEXT.chars().map(move |next| rewrite(&format!("{to}{next}"), key, &format!("{from}{next}")))
+}
+
+/// Takes back a header with a credential, where it was set for `url` or for all.
+fn without_header(url: &str, target: &str) -> Option<Setting> {
+    let url = if url.is_empty() { target } else { url };
+    format!("{url}/").starts_with(target).then(|| (format!("http.{url}.extraHeader"), Vec::new()))
+}
+
+/// The person's own settings that can lead past us, as git knows them where it will run.
+fn own_settings(args: &[OsString]) -> Vec<(String, String)> {
+    let mut git = Command::new("git");
+    git.args(places(args)).args(["config", "-z", "--get-regexp", r"^(url\..*insteadof|http\..*extraheader)$"]);
+    // Without git, or in a place that it refuses, it says so itself in a moment.
+    let printed = git.stdin(Stdio::null()).stderr(Stdio::null()).output().map(|output| output.stdout);
+    let printed = printed.unwrap_or_default();
+    let lines = printed.split(|byte| *byte == 0).filter_map(|line| std::str::from_utf8(line).ok()?.split_once('\n'));
+    lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+/// Of the words before git's verb, those that say where its configuration is, or are some.
+fn places(args: &[OsString]) -> Vec<&OsString> {
+    let mut places = Vec::new();
+    let mut rest = args.iter();
+    while let Some(word) = rest.next() {
+        match word.as_encoded_bytes() {
+            b"-C" | b"-c" | b"--git-dir" | b"--config-env" => places.extend([word].into_iter().chain(rest.next())),
+            b"--work-tree" | b"--namespace" | b"--exec-path" | b"--attr-source" => drop(rest.next()),
+            option if option.starts_with(b"--git-dir=") || option.starts_with(b"--config-env=") => places.push(word),
+            option if option.starts_with(b"-") => {}
+            _ => break,
+        }
+    }
+    places
+}
+
+fn as_text(value: &[u8]) -> &std::ffi::OsStr {
+    std::os::unix::ffi::OsStrExt::from_bytes(value)
+}
+
+/// What an owner's or a repository's name can begin or go on with, and the slash between them.
+const NEXT: &str = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_./";
+const AUTHORIZATION: &str = "authorization:";

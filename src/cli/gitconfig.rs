@@ -1,0 +1,106 @@
+//! What git is told, whether by `git` for one command or by `setup-git` for good: whom to ask for a host's credentials.
+
+use std::os::unix::ffi::OsStrExt;
+
+use serde_json::Value;
+
+use super::args::ScopeArgs;
+use super::error::CliError;
+use super::json::{list, word};
+use super::scope::Scope;
+use crate::client::{Agent, CallError};
+use crate::ids::Host;
+use crate::protocol::{KeyChoice, Request};
+use crate::shell::Dialect;
+
+/// A host whose repositories a key opens.
+pub(super) struct Site {
+    pub(super) host: Host,
+    /// Whether it speaks plain http: its key's API does, and it is this machine.
+    plain: bool,
+}
+
+/// One line of git's configuration: a name and a value.
+pub(super) type Setting = (String, Vec<u8>);
+
+impl Site {
+    fn of_key(key: &Value) -> Option<Self> {
+        let host: Host = key["host"].as_str()?.parse().ok()?;
+        let plain = key["apiUrl"].as_str().is_some_and(|url| url.starts_with("http://")) && host.is_this_machine();
+        Some(Self { host, plain })
+    }
+
+    /// Whether a token of this host's keys may go there.
+    pub(super) fn serves(&self, protocol: &str, host: &Host) -> bool {
+        self.host == *host && (protocol == "https" || self.plain && protocol == "http")
+    }
+
+    /// What the addresses of its repositories begin with, up to the slash: `https://github.com`.
+    pub(super) fn base(&self) -> String {
+        format!("{}://{}", if self.plain { "http" } else { "https" }, self.host)
+    }
+
+    /// Makes this program the only one that git asks for this host, with the options of this command line.
+    pub(super) fn settings(&self, options: &ScopeArgs) -> Result<[Setting; 3], CliError> {
+        let name = format!("credential.{}", self.base());
+        Ok([
+            // An empty one forgets those that stand before it: no other helper is asked, or given the token to store.
+            (format!("{name}.helper"), Vec::new()),
+            (format!("{name}.helper"), self.helper(options)?),
+            // Else git does not tell whose repository it is, and each owner has an installation of its own.
+            (format!("{name}.useHttpPath"), b"true".to_vec()),
+        ])
+    }
+
+    fn helper(&self, options: &ScopeArgs) -> Result<Vec<u8>, CliError> {
+        let program = std::env::current_exe().map_err(|error| {
+            CliError::new(format!("this program does not find itself: {error}")).hint("install it again")
+        })?;
+        let mut line = b"!".to_vec();
+        line.extend(Dialect::Bourne.quote(program.as_os_str().as_bytes()));
+        let host = self.host.to_string();
+        let others = options.written().into_iter().filter(|(flag, _)| *flag != "--host");
+        for (flag, value) in others.chain([("--host", host.as_str())]) {
+            line.extend(format!(" {flag}=").into_bytes());
+            line.extend(Dialect::Bourne.quote(value.as_bytes()));
+        }
+        line.extend(b" credential");
+        Ok(line)
+    }
+}
+
+/// The hosts that the agent holds keys for.
+pub(super) fn held(agent: &mut Agent) -> Result<Vec<Site>, CallError> {
+    Ok(sites(list(&agent.call(&Request::ListKeys)?, "keys").iter()))
+}
+
+/// The same, of the keys that `scope` chooses from: one at least.
+pub(super) fn chosen(scope: &Scope) -> Result<Vec<Site>, CliError> {
+    let mut agent = Agent::find()?;
+    let answer = agent.call(&Request::ListKeys)?;
+    let on_host = |key: &&Value| scope.host.as_ref().is_none_or(|host| word(key, "host") == host.to_string());
+    let named = |key: &&Value| {
+        let is = |name: &str| ["name", "fingerprint", "appId", "slug"].iter().any(|field| word(key, field) == name);
+        scope.app.as_deref().is_none_or(is)
+    };
+    let keys: Vec<&Value> = list(&answer, "keys").iter().filter(on_host).collect();
+    let mut sites = sites(keys.iter().copied().filter(named));
+    if sites.is_empty() {
+        // The agent knows more names than it lists, and refuses in its own words.
+        let choice = KeyChoice { app: scope.app.clone(), host: scope.host.clone(), ..KeyChoice::default() };
+        agent.call(&Request::Installations(choice))?;
+        sites = self::sites(keys.into_iter());
+    }
+    Ok(sites)
+}
+
+fn sites<'a>(keys: impl Iterator<Item = &'a Value>) -> Vec<Site> {
+    let mut sites: Vec<Site> = Vec::new();
+    for site in keys.filter_map(Site::of_key) {
+        match sites.iter_mut().find(|other| other.host == site.host) {
+            Some(other) => other.plain |= site.plain,
+            None => sites.push(site),
+        }
+    }
+    sites
+}
