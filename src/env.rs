@@ -70,6 +70,8 @@ pub const GIT_CONFIG_COUNT: &str = "GIT_CONFIG_COUNT";
 pub const GIT_CONFIG_KEY: &str = "GIT_CONFIG_KEY_";
 /// The same of those that hold their values.
 pub const GIT_CONFIG_VALUE: &str = "GIT_CONFIG_VALUE_";
+/// Git's global configuration, where it is not in the user's home.
+pub const GIT_CONFIG_GLOBAL: &str = "GIT_CONFIG_GLOBAL";
 
 /// The CA certificates to trust in place of the system's, in one file.
 pub const SSL_CERT_FILE: &str = "SSL_CERT_FILE";
@@ -84,5 +86,7 @@ pub const SHELL: &str = "SHELL";
 pub const XDG_RUNTIME_DIR: &str = "XDG_RUNTIME_DIR";
 /// The user's home.
 pub const HOME: &str = "HOME";
+/// Where configuration belongs.
+pub const XDG_CONFIG_HOME: &str = "XDG_CONFIG_HOME";
 /// Where temporary files belong.
 pub const TMPDIR: &str = "TMPDIR";

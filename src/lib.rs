@@ -22,7 +22,7 @@
 //! - [`output`] and [`usage`]: writing where nobody may read; what a wrong command line gets
 //!
 //! The client, standard library only, is [`client`] (connect, ask, read the answer) and [`cli`] (a file for each verb).
-//! Of these `cli::git` tells git whom to ask, in the words of `cli::gitconfig`; `cli::credential` is whom git
+//! Of these `cli::git` and `cli::setup_git` tell git whom to ask, in the words of `cli::gitconfig`; `cli::credential` is whom git
 //! then asks, and `cli::remotes` knows which repository a directory is a clone of.
 //!
 //! The agent, behind the feature `agent`, is `agent`:

@@ -31,6 +31,7 @@ mod reuse;
 mod revoke;
 mod run_command;
 mod secrecy;
+mod setup_git;
 mod shell;
 mod shell_functions;
 mod simulator;

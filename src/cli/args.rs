@@ -137,6 +137,16 @@ pub(super) enum Command {
         operation: String,
     },
 
+    /// Make git ask this program for credentials
+    SetupGit {
+        /// The host [default: those of the keys held; env: APPTOKEN_HOST]
+        #[arg(long)]
+        host: Option<String>,
+        /// Take it back
+        #[arg(long)]
+        undo: bool,
+    },
+
     /// Run a command with a token where gh looks for one: GH_TOKEN, GITHUB_TOKEN
     Run {
         /// Another variable to put the token in; may be given several times

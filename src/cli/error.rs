@@ -49,6 +49,13 @@ impl CliError {
         self
     }
 
+    /// Adds another thing to do next.
+    #[must_use]
+    pub(super) fn or_hint(mut self, other: &str) -> Self {
+        self.hint = Some(self.hint.map_or_else(|| other.to_owned(), |hint| format!("{hint}; {other}")));
+        self
+    }
+
     /// Changes the exit status.
     #[must_use]
     pub(super) fn exit(mut self, exit: Exit) -> Self {

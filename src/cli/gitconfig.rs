@@ -24,6 +24,11 @@ pub(super) struct Site {
 pub(super) type Setting = (String, Vec<u8>);
 
 impl Site {
+    /// The host, when nothing is known of its key.
+    pub(super) fn secure(host: Host) -> Self {
+        Self { host, plain: false }
+    }
+
     fn of_key(key: &Value) -> Option<Self> {
         let host: Host = key["host"].as_str()?.parse().ok()?;
         let plain = key["apiUrl"].as_str().is_some_and(|url| url.starts_with("http://")) && host.is_this_machine();

@@ -14,6 +14,7 @@ mod prompt;
 mod remotes;
 mod revoke;
 mod scope;
+mod setup_git;
 mod status;
 mod token;
 
@@ -22,7 +23,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::args::{Cli, Command};
+use self::args::{Cli, Command, ScopeArgs};
 use self::error::CliError;
 use self::scope::Scope;
 use crate::output::print;
@@ -48,6 +49,10 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Gh { args } => gh::gh(Scope::read(cli.scope)?, &args).map(|never| match never {}),
         Command::Git { args } => git::git(&cli.scope, &args).map(|never| match never {}),
         Command::Credential { operation } => credential::credential(cli.scope, &operation),
+        Command::SetupGit { host, undo } => {
+            let options = ScopeArgs { host: host.or(cli.scope.host), ..cli.scope };
+            if undo { setup_git::undo(options) } else { setup_git::setup(&options) }
+        }
         Command::Run { variables, as_bot, command } => {
             exec::run(Scope::read(cli.scope)?, &variables, as_bot, &command).map(|never| match never {})
         }

@@ -1,0 +1,168 @@
+//! `setup-git`: git's own configuration made to ask us, and put back as it was.
+//!
+//! What git is told stands in a file of ours for each host; git's global configuration gets one line that includes it.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use super::args::ScopeArgs;
+use super::error::{CliError, Exit};
+use super::gitconfig::{self, Setting, Site};
+use super::scope::Scope;
+use crate::client::Agent;
+use crate::env;
+use crate::output::say;
+
+/// Has git ask us: for this host, else for those of the keys held.
+pub(super) fn setup(options: &ScopeArgs) -> Result<(), CliError> {
+    let scope = Scope::read(options.clone())?;
+    for site in sites(scope)? {
+        let mut text = b"# Written by `apptoken setup-git`; `apptoken setup-git --undo` takes it back.\n".to_vec();
+        for setting in site.settings(options)? {
+            text.extend(in_a_file(&setting));
+        }
+        let file = directory()?.join(format!("{}.conf", site.host));
+        write(&file, &text).map_err(|error| no_way("write", &file, &error))?;
+        include(&file)?;
+        say(format_args!("git now asks apptoken about {}", site.base()));
+    }
+    Ok(())
+}
+
+/// Takes it back: for this host, else for all.
+pub(super) fn undo(options: ScopeArgs) -> Result<(), CliError> {
+    let only = Scope::read(options)?.host.map(|host| format!("{host}.conf"));
+    let directory = directory()?;
+    for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
+        let (file, name) = (entry.path(), entry.file_name());
+        let host = name.to_string_lossy().strip_suffix(".conf").map(str::to_owned);
+        if let Some(host) = host.filter(|_| only.as_ref().is_none_or(|only| name == only.as_str())) {
+            exclude(&file)?;
+            fs::remove_file(&file).map_err(|error| no_way("remove", &file, &error))?;
+            say(format_args!("git no longer asks apptoken about {host}"));
+        }
+    }
+    // Only those that are empty go; another's file keeps them.
+    let _ = fs::remove_dir(&directory).and_then(|()| directory.parent().map_or(Ok(()), fs::remove_dir));
+    Ok(())
+}
+
+/// The host that was named, even without an agent; else those of the keys held.
+fn sites(scope: Scope) -> Result<Vec<Site>, CliError> {
+    let Some(host) = scope.host else {
+        return gitconfig::chosen(&scope)
+            .map_err(|error| error.or_hint("or name the host: `apptoken setup-git --host github.com`"));
+    };
+    let held = Agent::find().and_then(|mut agent| gitconfig::held(&mut agent)).unwrap_or_default();
+    Ok(vec![held.into_iter().find(|site| site.host == host).unwrap_or_else(|| Site::secure(host))])
+}
+
+/// Where our files for git are: not where keys are stored, and private all the same.
+fn directory() -> Result<PathBuf, CliError> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute(env::XDG_CONFIG_HOME).or_else(|| absolute(env::HOME).map(|home| home.join(".config")));
+    let base = base.ok_or_else(|| CliError::new("no place for git's settings is known").hint("set HOME"))?;
+    Ok(base.join("apptoken/git"))
+}
+
+fn no_way(what: &str, file: &Path, error: &io::Error) -> CliError {
+    CliError::new(format!("cannot {what} {}: {error}", file.display())).hint("see who may change that directory")
+}
+
+/// A section with one setting, as git's configuration files have it.
+fn in_a_file((name, value): &Setting) -> Vec<u8> {
+    let (section, rest) = name.split_once('.').expect("a setting has a section");
+    let (place, key) = rest.rsplit_once('.').expect("ours are for one host");
+    let mut text = format!("[{section} \"{place}\"]\n\t{key} = \"").into_bytes();
+    for &byte in value {
+        match byte {
+            b'\n' => text.extend(b"\\n"),
+            b'"' | b'\\' => text.extend([b'\\', byte]),
+            _ => text.push(byte),
+        }
+    }
+    text.extend(b"\"\n");
+    text
+}
+
+/// Writes a file for nobody else to read, at once or not at all.
+fn write(file: &Path, text: &[u8]) -> io::Result<()> {
+    let directory = file.parent().unwrap_or(file);
+    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    let draft = directory.join(format!(".draft-{}", std::process::id()));
+    let written =
+        File::options().write(true).create(true).truncate(true).mode(0o600).open(&draft).and_then(|mut open| {
+            open.write_all(text)?;
+            open.sync_all()?;
+            fs::rename(&draft, file)
+        });
+    written.inspect_err(|_| drop(fs::remove_file(&draft)))
+}
+
+/// Adds the line that includes `file` at the end of git's global configuration, unless it is there.
+fn include(file: &Path) -> Result<(), CliError> {
+    let there = git(&[OsStr::new("--get-all"), OsStr::new("-z"), OsStr::new(INCLUDE)])?.stdout;
+    if there.split(|byte| *byte == 0).any(|path| path == file.as_os_str().as_bytes()) {
+        return Ok(());
+    }
+    // A section of a new name goes to the end, where the helpers named before it are forgotten; the line would otherwise
+    // join an older `[include]` that may stand before them.
+    let section = format!("apptoken-{}", std::process::id());
+    change(&[OsStr::new("--add"), OsStr::new(&format!("{section}.path")), file.as_os_str()])?;
+    change(&[OsStr::new("--rename-section"), OsStr::new(&section), OsStr::new("include")])
+}
+
+/// Removes that line, and the file that it was in if it has nothing else.
+fn exclude(file: &Path) -> Result<(), CliError> {
+    let pattern = exactly(file.as_os_str().as_bytes());
+    change(&[OsStr::new("--unset-all"), OsStr::new(INCLUDE), OsStr::from_bytes(&pattern)])?;
+    let global = std::env::var_os(env::GIT_CONFIG_GLOBAL)
+        .or_else(|| std::env::var_os(env::HOME).map(|home| Path::new(&home).join(".gitconfig").into_os_string()));
+    if let Some(global) = global
+        && fs::symlink_metadata(&global).is_ok_and(|there| there.is_file() && there.len() == 0)
+    {
+        let _ = fs::remove_file(global);
+    }
+    Ok(())
+}
+
+/// A regular expression for this text alone; git learnt to compare without one only in 2.30.
+fn exactly(text: &[u8]) -> Vec<u8> {
+    let mut pattern = b"^".to_vec();
+    for &byte in text {
+        if br".[]*^$+?(){}|\".contains(&byte) {
+            pattern.push(b'\\');
+        }
+        pattern.push(byte);
+    }
+    pattern.push(b'$');
+    pattern
+}
+
+fn change(args: &[&OsStr]) -> Result<(), CliError> {
+    let output = git(args)?;
+    if output.status.success() || output.status.code() == Some(NOTHING_TO_UNSET) {
+        return Ok(());
+    }
+    let words = String::from_utf8_lossy(&output.stderr);
+    Err(CliError::new(format!("git cannot change its configuration: {}", words.trim_end()))
+        .hint("see `git config --global --list`"))
+}
+
+/// Runs `git config --global`.
+fn git(args: &[&OsStr]) -> Result<Output, CliError> {
+    let mut git = Command::new("git");
+    git.args(["config", "--global"]).args(args).stdin(Stdio::null());
+    git.output().map_err(|error| {
+        CliError::new(format!("git cannot be run: {error}")).hint("install git, or check PATH").exit(Exit::NotFound)
+    })
+}
+
+const INCLUDE: &str = "include.path";
+/// The exit status of git when there is no such line.
+const NOTHING_TO_UNSET: i32 = 5;
