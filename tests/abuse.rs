@@ -3,13 +3,13 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
 use crate::support::World;
 use crate::support::agent::parse_bourne;
 use crate::support::peer::Peer;
+use crate::support::process::allow_open_files;
 use crate::support::wait::{DEADLINE, wait_until};
 
 const PING: &str = r#"{"action":"ping"}"#;
@@ -249,13 +249,5 @@ fn signals_that_mean_nothing_to_it_do_not_end_it() {
     for signal in [Signal::SIGPIPE, Signal::SIGUSR1, Signal::SIGWINCH, Signal::SIGCHLD] {
         w.signal(signal);
         w.assert_agent_is_well();
-    }
-}
-
-/// Raises this process's own limit, which the crowd of connections needs.
-fn allow_open_files(count: u64) {
-    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).expect("the limit can be read");
-    if soft < count {
-        setrlimit(Resource::RLIMIT_NOFILE, count.min(hard), hard).expect("up to the hard limit anyone may");
     }
 }

@@ -7,10 +7,12 @@ pub(crate) mod github;
 pub(crate) mod listener;
 pub(crate) mod memory;
 pub(crate) mod peer;
+pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod pty;
 pub(crate) mod run;
 pub(crate) mod tls;
+pub(crate) mod together;
 pub(crate) mod wait;
 
 use std::collections::BTreeMap;
