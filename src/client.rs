@@ -147,8 +147,12 @@ impl Agent {
         let mut piece = Zeroizing::new([0; 4096]);
         loop {
             match self.stream.read(&mut piece[..]) {
+                // It ended, or is not one for us.
+                Ok(0) if line.is_empty() => {
+                    return Err(CallError::NoAgent("it closed the connection without an answer".to_owned()));
+                }
                 Ok(0) => {
-                    return Err(CallError::Broken("the agent closed the connection without an answer".to_owned()));
+                    return Err(CallError::Broken("the agent closed the connection amid its answer".to_owned()));
                 }
                 Ok(n) => {
                     line.extend_from_slice(&piece[..n]);

@@ -114,7 +114,8 @@ impl Api {
         let now = (self.clock)().boot;
         let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
         pauses.retain(|_, until| *until > now);
-        pauses.insert(app.clone(), now + span.min(MAX_PAUSE));
+        let until = pauses.entry(app.clone()).or_default();
+        *until = (*until).max(now + span.min(MAX_PAUSE));
     }
 
     fn pause_left(&self, app: &AppId) -> Option<Duration> {

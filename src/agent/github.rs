@@ -76,7 +76,12 @@ impl GitHub {
             let Some(path) = next else { return Ok(found) };
             let page = self.get(app, &path).await?;
             next = page.next_page(app.api_url());
-            found.extend(page.read::<Vec<InstallationBody>>()?.into_iter().map(Installation::from));
+            for installation in page.read::<Vec<InstallationBody>>()?.into_iter().map(Installation::from) {
+                // Pages shift while they are read, and one may come twice.
+                if found.iter().all(|known: &Installation| known.id != installation.id) {
+                    found.push(installation);
+                }
+            }
         }
         Err(GitHubError::Unreadable("a list of installations that does not end"))
     }
@@ -137,11 +142,12 @@ impl GitHub {
         let path = format!("/app/installations/{installation}{MINT}");
         let reply = self.send(app, Method::POST, &path, Some(body)).await?;
         let here = (self.clock)().unix;
+        let there = reply.date().unwrap_or_else(|| self.apis.of(app.api_url()).now());
         let body: Body = reply.read()?;
         let expires =
             clock::parse_rfc3339(&body.expires_at).ok_or(GitHubError::Unreadable("a token without a readable end"))?;
         // By our own clock, however far it is from GitHub's: that is the one its life is measured with.
-        let expires_here = expires.saturating_sub(reply.date().unwrap_or(here).saturating_sub(here));
+        let expires_here = expires.saturating_sub(there.saturating_sub(here));
         let repositories = body.repositories.map(|all| all.into_iter().map(|one| one.full_name).collect());
         Ok(Granted { token: body.token, expires, expires_here, permissions: body.permissions, repositories })
     }

@@ -158,7 +158,8 @@ impl Agent {
             warning: question.warning.clone(),
         }));
         let (line, minted) = (Arc::new(Secret::from(written(&answer).into_owned())), (self.clock)());
-        let seconds = granted.expires_here.saturating_sub(minted.unix);
+        // A second less: clocks are read in whole seconds.
+        let seconds = granted.expires_here.saturating_sub(minted.unix + 1);
         let token = Token { line, key: Arc::clone(&key.fingerprint), life: Life::new(minted, seconds) };
         self.held(|held, now| {
             // The key may have been removed meanwhile, and with it all that was had with it.

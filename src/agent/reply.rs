@@ -5,6 +5,7 @@ use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::clock;
 use super::network::{self, Reason};
@@ -14,6 +15,8 @@ pub(super) struct Reply {
     status: StatusCode,
     headers: HeaderMap,
     body: Vec<u8>,
+    /// Held by a large one for as long as it is there.
+    _turn: Option<SemaphorePermit<'static>>,
 }
 
 impl Reply {
@@ -23,13 +26,17 @@ impl Reply {
         let (status, headers) = (response.status(), response.headers().clone());
         let most = if status.is_success() && is_json(&headers) { MAX_ANSWER } else { MAX_OTHER };
         let mut body = Vec::with_capacity(BODY_ROOM);
+        let mut turn = None;
         while let Some(piece) = response.chunk().await? {
             if body.len() + piece.len() > most {
                 return Err(GitHubError::Unreadable("an answer that is too large"));
             }
+            if turn.is_none() && body.len() + piece.len() > LARGE {
+                turn = LARGE_TURN.acquire().await.ok();
+            }
             body.extend_from_slice(&piece);
         }
-        Ok(Self { status, headers, body })
+        Ok(Self { status, headers, body, _turn: turn })
     }
 
     /// Whether this is success; else what it means. GitHub's sentences tell apart what its status codes do not.
@@ -103,6 +110,8 @@ impl Reply {
         if let Some(after) = self.header("retry-after") {
             return after.parse().ok().or_else(|| clock::parse_http_date(after).map(until));
         }
+        // With requests left it is another limit that was met, and this is not when it ends.
+        self.header("x-ratelimit-remaining").filter(|left| *left == "0")?;
         let reset = self.header("x-ratelimit-reset")?.parse().ok()?;
         // A second more, for what was rounded off.
         Some(until(reset).saturating_add(1))
@@ -192,5 +201,9 @@ const NO_JSON: &str = "something that is not the API's JSON";
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// The same for what comes in place of an answer: error objects, and pages for people.
 const MAX_OTHER: usize = 1024 * 1024;
+/// Bytes from which on an answer takes a turn: what is ordinary is far smaller.
+const LARGE: usize = 64 * 1024;
+/// One large answer is received at a time, so that the memory for them is bounded.
+static LARGE_TURN: Semaphore = Semaphore::const_new(1);
 /// Room set aside for an answer: a minted token with its surroundings.
 const BODY_ROOM: usize = 8 * 1024;

@@ -201,9 +201,9 @@ impl Life {
         Self { unix: now.unix, boot, seconds: u32::try_from(seconds.max(0)).unwrap_or(u32::MAX) }
     }
 
-    /// Whether there are at least `seconds` more.
+    /// Whether there are at least `seconds` more, and one in any case.
     pub fn lasts(self, seconds: i64, now: Now) -> bool {
-        i64::from(self.seconds) - self.age(now) >= seconds
+        i64::from(self.seconds) - self.age(now) >= seconds.max(1)
     }
 
     /// Seconds since it began, by the clock that is further along: one stops in some kinds of sleep, the other can be set back.
