@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use nix::sys::signal::Signal;
+use serde_json::json;
 
 use crate::support::github::{App, Auth, GitHub, Installation};
 use crate::support::{APP_ID, APPTOKEN, HOST, INSTALLATION_ID, KEY, SLUG, World, need};
@@ -175,6 +176,41 @@ fn the_repository_that_gh_is_told_chooses_the_installation() {
     assert_eq!(w.installation_of(&w.with_fake_gh("echo $GH_TOKEN", &["-R", "octo/hello"])), INSTALLATION_ID);
     w.env("APPTOKEN_OWNER", "octo");
     assert_eq!(w.installation_of(&w.with_fake_gh("echo $GH_TOKEN", &["pr", "list"])), INSTALLATION_ID, "said outright");
+}
+
+#[test]
+fn the_remotes_of_the_current_directory_choose_the_installation_when_nothing_else_does() {
+    if !need("git") {
+        return;
+    }
+    let w = World::with_key();
+    w.github.install(APP_ID, Installation::new(2, "acme").repositories(&["web"]));
+    w.shell("sh", &format!("git init -q && git remote add origin git@{HOST}:acme/web.git")).ok();
+    assert_eq!(w.installation_of(&w.with_fake_gh("echo $GH_TOKEN", &["pr", "list"])), 2);
+    assert_eq!(w.installation_of(&w.with_fake_gh("echo $GH_TOKEN", &["pr", "list", "-R", "octo/hello"])), 1001);
+    for verb in [&["token"][..], &["run", "--", "sh", "-c", "echo $GH_TOKEN"]] {
+        assert_eq!(w.installation_of(&w.apptoken(verb).line()), 2, "{verb:?}");
+    }
+    assert_eq!(w.apptoken(["token", "--json"]).json()["repositories"], json!(null), "it chooses, and does not narrow");
+    w.shell("sh", "git remote set-url origin https://elsewhere.example/acme/web.git").ok();
+    w.apptoken(["token"]).fails(1, ["octo", "acme"]);
+}
+
+#[test]
+fn git_is_not_asked_when_there_is_nothing_to_choose() {
+    let w = World::with_key();
+    std::fs::create_dir(w.path("home/bin")).expect("a new directory");
+    w.script("bin/git", "touch \"$HOME/asked\"");
+    let path = format!("{}:/usr/bin:/bin", w.path("home/bin").display());
+    w.command(APPTOKEN).arg("token").env("PATH", &path).run().line();
+    assert!(!w.path("home/asked").exists());
+    // The control: it is this git that would be asked.
+    w.github.install(APP_ID, Installation::new(2, "acme").repositories(&["web"]));
+    w.command(APPTOKEN).args(["token", "--permissions", "contents=read"]).env("PATH", &path).run().line();
+    w.apptoken(["remove", "--all"]).stderr_contains("removed").ok();
+    w.add_key(crate::support::NO_OPTIONS).stderr_contains("Identity added").ok();
+    w.command(APPTOKEN).arg("token").env("PATH", &path).run().fails(1, ["octo", "acme"]);
+    assert!(w.path("home/asked").exists());
 }
 
 #[test]

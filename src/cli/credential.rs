@@ -15,7 +15,6 @@ use zeroize::Zeroizing;
 use super::args::ScopeArgs;
 use super::error::CliError;
 use super::gitconfig;
-use super::remotes;
 use super::scope::Scope;
 use super::token;
 use crate::client::{Agent, CallError};
@@ -84,18 +83,10 @@ fn give_up() -> Result<(), CliError> {
 }
 
 fn token_for(mut agent: Agent, mut scope: Scope, asked: &Asked<'_>) -> Result<Value, CliError> {
-    let open = scope.owner.is_none() && scope.repo.is_none() && scope.installation_id.is_none();
-    if open {
+    if !scope.chooses_installation() {
         scope.owner = asked.owner();
     }
-    match token::ask(&mut agent, scope.clone()) {
-        Err(CallError::Refused(refusal)) if refusal.code == "choose_installation" && open => {
-            let host = scope.host.as_ref().expect("it was set to the one asked about");
-            scope.owner = remotes::repo_of_directory(host).map(|repo| repo.owner);
-            if scope.owner.is_none() { Err(refusal.into()) } else { Ok(token::ask(&mut agent, scope)?) }
-        }
-        answer => Ok(answer?),
-    }
+    Ok(token::ask(&mut agent, scope)?)
 }
 
 /// Has the agent hand out no more what git says was refused.

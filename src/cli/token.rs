@@ -4,10 +4,11 @@ use serde_json::Value;
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use super::json;
+use super::remotes::repo_of_directory;
 use super::scope::Scope;
+use super::{gitconfig, json};
 use crate::client::{Agent, CallError};
-use crate::ids::Host;
+use crate::ids::{Host, Repo};
 use crate::output::say;
 use crate::protocol::{Request, TokenRequest};
 use crate::secret::Secret;
@@ -49,9 +50,25 @@ fn no_token() -> CliError {
         .hint("compare the versions that `apptoken --version` and `apptoken status` print")
 }
 
-/// Asks the agent for a token, and tells what it warns of.
-pub(super) fn ask(agent: &mut Agent, scope: Scope) -> Result<Value, CallError> {
-    let answer = agent.call(&Request::GetToken(TokenRequest {
+/// Asks the agent for a token, and tells what it warns of. When the agent cannot choose among installations, the one for the
+/// current directory is meant; git is looked at only then, so that the usual case starts no process.
+pub(super) fn ask(agent: &mut Agent, mut scope: Scope) -> Result<Value, CallError> {
+    let answer = match ask_once(agent, scope.clone()) {
+        Err(CallError::Refused(refusal)) if refusal.code == "choose_installation" && !scope.chooses_installation() => {
+            let Some(repo) = repo_here(agent, &scope)? else { return Err(CallError::Refused(refusal)) };
+            scope.owner = Some(repo.owner);
+            ask_once(agent, scope)?
+        }
+        answer => answer?,
+    };
+    if let Some(warning) = answer["warning"].as_str() {
+        say(format_args!("apptoken: warning: {warning}"));
+    }
+    Ok(answer)
+}
+
+fn ask_once(agent: &mut Agent, scope: Scope) -> Result<Value, CallError> {
+    agent.call(&Request::GetToken(TokenRequest {
         app: scope.app,
         host: scope.host,
         owner: scope.owner,
@@ -60,9 +77,13 @@ pub(super) fn ask(agent: &mut Agent, scope: Scope) -> Result<Value, CallError> {
         permissions: scope.permissions,
         min_ttl: scope.min_ttl.map(|life| life.as_secs()),
         ..TokenRequest::default()
-    }))?;
-    if let Some(warning) = answer["warning"].as_str() {
-        say(format_args!("apptoken: warning: {warning}"));
+    }))
+}
+
+/// The repository that the current directory is a clone of, on a host that tokens can be had for.
+fn repo_here(agent: &mut Agent, scope: &Scope) -> Result<Option<Repo>, CallError> {
+    if let Some(host) = &scope.host {
+        return Ok(repo_of_directory(host));
     }
-    Ok(answer)
+    Ok(gitconfig::held(agent)?.iter().find_map(|site| repo_of_directory(&site.host)))
 }
