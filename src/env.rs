@@ -7,6 +7,41 @@ pub fn askpass() -> Option<OsString> {
     [ASKPASS, SSH_ASKPASS].into_iter().filter_map(std::env::var_os).find(|program| !program.is_empty())
 }
 
+/// Who reads a variable.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Reader {
+    /// `apptoken`.
+    Client,
+    /// `apptoken-agent`.
+    Agent,
+    /// Either.
+    Both,
+}
+
+/// What a person may set, who reads it, and what it does: of this the manuals and README are made.
+pub const MANUAL: [(&str, Reader, &str); 20] = [
+    (AUTH_SOCK, Reader::Both, "the agent's socket, as `apptoken-agent` prints it; `apptoken-agent -k` ends that agent"),
+    (APP, Reader::Client, "the default of `--app`"),
+    (HOST, Reader::Client, "the default of `--host`"),
+    (OWNER, Reader::Client, "the default of `--owner`"),
+    (REPO, Reader::Client, "the default of `--repo`"),
+    (INSTALLATION_ID, Reader::Client, "the default of `--installation-id`"),
+    (PERMISSIONS, Reader::Client, "the default of `--permissions`"),
+    (MIN_TTL, Reader::Client, "the default of `--min-ttl`"),
+    (APP_ID, Reader::Client, "the default of `add --app-id`"),
+    (API_URL, Reader::Client, "the default of `add --api-url`"),
+    (GH, Reader::Client, "the gh that `apptoken gh` runs, with arguments if need be, split as a shell would"),
+    (GH_HOST, Reader::Client, "for `apptoken gh`: the host, when nothing else says one"),
+    (GH_REPO, Reader::Client, "for `apptoken gh`: the repository whose owner to use, when its arguments name none"),
+    (ASKPASS, Reader::Both, "the program that asks the user, when there is no terminal, and for keys added with `-c`"),
+    (SSH_ASKPASS, Reader::Both, "the same, when `APPTOKEN_ASKPASS` is not set"),
+    (SHELL, Reader::Agent, "whether lines are printed for Bourne shells, C shells or fish, when no option says"),
+    (XDG_RUNTIME_DIR, Reader::Both, "where the socket is, and the record of the agent started last"),
+    (HOME, Reader::Both, "where that record is without a runtime directory"),
+    (TMPDIR, Reader::Agent, "where the socket is without a runtime directory"),
+    ("HTTPS_PROXY", Reader::Agent, "the proxy that leads to GitHub; also `HTTP_PROXY`, `ALL_PROXY`, and `NO_PROXY`"),
+];
+
 /// Path of the agent's socket.
 pub const AUTH_SOCK: &str = "APPTOKEN_AUTH_SOCK";
 /// Process of the agent.

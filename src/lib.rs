@@ -24,6 +24,7 @@
 //! The client, standard library only, is [`client`] (connect, ask, read the answer) and [`cli`] (a file for each verb).
 //! Of these `cli::git` and `cli::setup_git` tell git whom to ask, in the words of `cli::gitconfig`; `cli::credential` is whom git
 //! then asks, and `cli::remotes` knows which repository a directory is a clone of.
+//! What is printed as completions and manuals is made from the command lines' definitions by `tests/support/generated/`.
 //!
 //! The agent, behind the feature `agent`, is `agent`:
 //!

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{CommandFactory, Parser, ValueEnum};
 
 use crate::lifetime;
 use crate::shell::Dialect;
@@ -94,6 +94,12 @@ pub enum Shell {
     Csh,
     /// fish.
     Fish,
+}
+
+/// The command line's definition, from which the tests make manuals and completions.
+#[doc(hidden)]
+pub fn command() -> clap::Command {
+    Args::command()
 }
 
 impl Args {

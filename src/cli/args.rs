@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
     version,
     disable_help_subcommand = true,
     subcommand_value_name = "COMMAND",
+    after_help = "apptoken help COMMAND tells more, and so does apptoken help TOPIC about\nprotocol, environment, exit-codes, security.",
     max_term_width = 100
 )]
 pub(super) struct Cli {
@@ -180,6 +181,31 @@ pub(super) enum Command {
         #[arg(long)]
         json: bool,
     },
+
+    /// Print what has a shell complete the words of both programs
+    Completions {
+        /// The shell
+        #[arg(value_name = "bash|zsh|fish")]
+        shell: String,
+    },
+
+    /// Print a manual page, in roff
+    Man {
+        /// The program [default: apptoken]
+        #[arg(value_name = "apptoken|apptoken-agent")]
+        program: Option<String>,
+    },
+
+    /// Tell about a command or a topic
+    Help {
+        /// What to tell about [default: all commands]
+        #[arg(value_name = "COMMAND|protocol|environment|exit-codes|security")]
+        about: Option<String>,
+    },
+
+    /// Print names that the agent knows, for completions: keys, hosts, owners or repos
+    #[command(hide = true)]
+    Words { kind: String },
 }
 
 #[derive(Args)]

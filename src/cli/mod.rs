@@ -10,6 +10,7 @@ mod gitconfig;
 mod json;
 mod keys;
 mod lock;
+mod pages;
 mod prompt;
 mod remotes;
 mod revoke;
@@ -17,11 +18,12 @@ mod scope;
 mod setup_git;
 mod status;
 mod token;
+mod words;
 
 use std::io;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use self::args::{Cli, Command, ScopeArgs};
 use self::error::CliError;
@@ -35,6 +37,12 @@ pub fn main() -> ExitCode {
         Ok(cli) => run(cli).map_or_else(|error| error.report(), |()| ExitCode::SUCCESS),
         Err(error) => usage::report("apptoken", &error),
     }
+}
+
+/// The command line's definition, from which the tests make manuals and completions.
+#[doc(hidden)]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 fn run(cli: Cli) -> Result<(), CliError> {
@@ -59,6 +67,13 @@ fn run(cli: Cli) -> Result<(), CliError> {
         Command::Whoami { json } => status::whoami(Scope::read(cli.scope)?, json),
         Command::Installations { json } => status::installations(Scope::read(cli.scope)?, json),
         Command::Status { json } => status::status(json),
+        Command::Completions { shell } => pages::completions(&shell),
+        Command::Man { program } => pages::man(program.as_deref()),
+        Command::Help { about } => pages::help(about.as_deref()),
+        Command::Words { kind } => {
+            words::words(&kind);
+            Ok(())
+        }
     }
 }
 

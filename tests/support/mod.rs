@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod command;
+pub(crate) mod generated;
 pub(crate) mod git_server;
 pub(crate) mod github;
 pub(crate) mod listener;

@@ -1,0 +1,71 @@
+# apptoken in bash. Made from its command line: UPDATE_GENERATED=1 cargo test completions
+_apptoken() {
+    local cur=${COMP_WORDS[COMP_CWORD]} verb='' want='' word i
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        word=${COMP_WORDS[i]}
+        # Where readline splits words of ours.
+        [[ $word == = ]] && continue
+        [[ $word == : ]] && { ((i++)); continue; }
+        [[ $want ]] && { want=''; continue; }
+        case $verb:$word in
+        *:--app) want='known keys' ;;
+        *:--host) want='known hosts' ;;
+        *:--owner) want='known owners' ;;
+        *:--repo) want='known repos' ;;
+        *:--installation-id | *:--permissions | *:--min-ttl | *:--app-id | *:-t | *:--name | *:--api-url | *:--passphrase-fd | *:--env) want='offer' ;;
+        *:-*) ;;
+        :gh | run:*) _apptoken_other "$i"; return ;;
+        :*) verb=$word ;;
+        esac
+    done
+    [[ $cur == = ]] && cur=''
+    if [[ $want ]]; then
+        # shellcheck disable=SC2086 # a function and its arguments
+        _apptoken_$want
+    elif [[ $cur == -* ]]; then
+        case $verb in
+        '') _apptoken_offer --app --host --owner --repo --installation-id --permissions --min-ttl -h --help -V --version ;;
+        add) _apptoken_offer --app-id -t -c --name --host --api-url --installation-id --offline -h --help ;;
+        list | whoami | installations | status) _apptoken_offer --json -h --help ;;
+        remove) _apptoken_offer --all --revoke -h --help ;;
+        lock | unlock) _apptoken_offer --passphrase-fd -h --help ;;
+        token) _apptoken_offer --app --host --owner --repo --installation-id --permissions --min-ttl --json -h --help ;;
+        revoke) _apptoken_offer --all -h --help ;;
+        run) _apptoken_offer --env --as-bot -h --help ;;
+        completions | man | help) _apptoken_offer -h --help ;;
+        esac
+    else
+        case $verb in
+        '') _apptoken_offer add list remove lock unlock token revoke gh run whoami installations status completions man help ;;
+        add) _apptoken_files ;;
+        remove) _apptoken_known keys; _apptoken_files ;;
+        run) _apptoken_other "$COMP_CWORD" ;;
+        completions) _apptoken_offer bash zsh fish ;;
+        man) _apptoken_offer apptoken apptoken-agent ;;
+        help) _apptoken_offer add list remove lock unlock token revoke gh run whoami installations status completions man help protocol environment exit-codes security ;;
+        esac
+    fi
+}
+_apptoken_offer() {
+    local word
+    for word; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done
+}
+_apptoken_known() {
+    local word
+    while IFS= read -r word; do _apptoken_offer "$word"; done < <(command apptoken words "$1" 2>/dev/null)
+}
+_apptoken_files() {
+    local word
+    compopt -o filenames 2>/dev/null
+    while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -f -- "$cur")
+}
+_apptoken_other() {
+    local word
+    for word in _comp_command_offset _command_offset; do
+        declare -F $word >/dev/null && { $word "$1"; return; }
+    done
+    (($1 < COMP_CWORD)) && { _apptoken_files; return; }
+    while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -c -- "$cur")
+}
+complete -F _apptoken apptoken
