@@ -26,6 +26,7 @@ mod lifetimes;
 mod lock;
 mod manual;
 mod memory;
+mod package;
 mod protocol;
 mod proxy;
 mod quoting;
