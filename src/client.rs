@@ -28,7 +28,7 @@ pub enum CallError {
     /// No agent can be reached; the text says why.
     NoAgent(String),
     /// The agent said no.
-    Refused(Refused),
+    Refused(Box<Refused>),
     /// The connection broke, or what came is no answer.
     Broken(String),
 }
@@ -100,7 +100,7 @@ impl Agent {
         let answer: Value = serde_json::from_slice(&line).unwrap_or_default();
         match answer["ok"].as_bool() {
             Some(true) => Ok(answer),
-            Some(false) => Err(CallError::Refused(Refused::read(&answer))),
+            Some(false) => Err(CallError::Refused(Box::new(Refused::read(&answer)))),
             None => Err(CallError::Broken("what answers there does not speak like this version's agent".to_owned())),
         }
     }

@@ -7,9 +7,12 @@ use crate::client::{CallError, Refused};
 use crate::output::say;
 use crate::usage::EX_USAGE;
 
-/// A command's failure, ready to be told.
+/// A command's failure, ready to be told. Boxed: it is passed on at a hundred places, each of which would move all of it.
 #[derive(Debug)]
-pub(super) struct CliError {
+pub(super) struct CliError(Box<Words>);
+
+#[derive(Debug, Default)]
+struct Words {
     what: Option<String>,
     hint: Option<String>,
     choices: Vec<String>,
@@ -17,9 +20,10 @@ pub(super) struct CliError {
 }
 
 /// Exit statuses. They are stable; the first three are ssh-add's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(super) enum Exit {
     /// Refused, or failed.
+    #[default]
     Refused,
     /// No agent can be reached.
     NoAgent,
@@ -34,18 +38,18 @@ pub(super) enum Exit {
 impl CliError {
     /// A failure with exit status 1.
     pub(super) fn new(what: impl fmt::Display) -> Self {
-        Self { what: Some(what.to_string()), hint: None, choices: Vec::new(), exit: Exit::Refused }
+        Self(Box::new(Words { what: Some(what.to_string()), ..Words::default() }))
     }
 
     /// A failure with exit status 1 that needs no more words.
     pub(super) fn told() -> Self {
-        Self { what: None, hint: None, choices: Vec::new(), exit: Exit::Refused }
+        Self(Box::default())
     }
 
     /// Adds what to do next.
     #[must_use]
     pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.0.hint = Some(hint.into());
         self
     }
 
@@ -59,29 +63,32 @@ impl CliError {
     /// Changes the exit status.
     #[must_use]
     pub(super) fn exit(mut self, exit: Exit) -> Self {
-        self.exit = exit;
+        self.0.exit = exit;
         self
     }
 
     /// Puts what it was about in front, such as a file's name.
     #[must_use]
     pub(super) fn about(mut self, subject: impl fmt::Display) -> Self {
-        self.what = self.what.map(|what| format!("{subject}: {what}"));
+        if let Some(what) = &mut self.0.what {
+            *what = format!("{subject}: {what}");
+        }
         self
     }
 
     /// Tells it on standard error; returns the exit status.
     pub(super) fn report(&self) -> ExitCode {
-        if let Some(what) = &self.what {
+        let Words { what, hint, choices, exit } = &*self.0;
+        if let Some(what) = what {
             say(format_args!("apptoken: {what}"));
         }
-        for choice in &self.choices {
+        for choice in choices {
             say(format_args!("  {choice}"));
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = hint {
             say(format_args!("hint: {hint}"));
         }
-        ExitCode::from(match self.exit {
+        ExitCode::from(match exit {
             Exit::Refused => 1,
             Exit::NoAgent => 2,
             Exit::Usage => EX_USAGE,
@@ -95,7 +102,7 @@ impl From<CallError> for CliError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::NoAgent(_) => Self::new(error).hint("start one: eval \"$(apptoken-agent)\"").exit(Exit::NoAgent),
-            CallError::Refused(refusal) => refusal.into(),
+            CallError::Refused(refusal) => (*refusal).into(),
             CallError::Broken(what) => Self::new(what).hint("see whether the agent still runs: apptoken status"),
         }
     }
@@ -103,6 +110,7 @@ impl From<CallError> for CliError {
 
 impl From<Refused> for CliError {
     fn from(refusal: Refused) -> Self {
-        Self { what: Some(refusal.error), hint: refusal.hint, choices: refusal.choices, exit: Exit::Refused }
+        let Refused { error, hint, choices, .. } = refusal;
+        Self(Box::new(Words { what: Some(error), hint, choices, exit: Exit::Refused }))
     }
 }
