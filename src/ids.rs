@@ -64,10 +64,10 @@ pub enum Level {
     Admin,
 }
 
-/// A set of permissions, never empty: GitHub reads an empty set as "all of them".
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
-#[serde(transparent)]
-pub struct Permissions(BTreeMap<String, Level>);
+/// A set of permissions, never empty: GitHub reads an empty set as "all of them". In the order of their names; a list,
+/// because a map's code would cost the client some kilobytes.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Permissions(Vec<(String, Level)>);
 
 /// Why a text is not the identifier it should be; says what that looks like and never repeats the text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -187,7 +187,7 @@ impl Host {
 impl Permissions {
     /// Builds a set; `None` when it would be empty.
     pub fn new(levels: BTreeMap<String, Level>) -> Option<Self> {
-        (!levels.is_empty()).then_some(Self(levels))
+        (!levels.is_empty()).then(|| Self(levels.into_iter().collect()))
     }
 
     /// Each permission with its level, in the order of their names.
@@ -202,7 +202,7 @@ impl FromStr for Permissions {
     fn from_str(text: &str) -> Result<Self, Malformed> {
         const FORM: Malformed =
             Malformed("permissions are written `contents=read,issues=write`; levels are read, write and admin");
-        let mut levels = BTreeMap::new();
+        let mut levels = Vec::<(String, Level)>::new();
         for part in text.split(',') {
             let (name, level) = part.split_once('=').ok_or(FORM)?;
             let level = match level.trim() {
@@ -211,11 +211,19 @@ impl FromStr for Permissions {
                 "admin" => Level::Admin,
                 _ => return Err(FORM),
             };
-            if !is_permission_name(name.trim()) || levels.insert(name.trim().to_owned(), level).is_some() {
-                return Err(FORM);
+            let name = name.trim();
+            match levels.binary_search_by(|(other, _)| other.as_str().cmp(name)) {
+                Err(at) if is_permission_name(name) => levels.insert(at, (name.to_owned(), level)),
+                _ => return Err(FORM),
             }
         }
-        Self::new(levels).ok_or(FORM)
+        Ok(Self(levels))
+    }
+}
+
+impl Serialize for Permissions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
     }
 }
 
