@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nix::unistd::{Pid, Uid, getsid};
 
 use crate::support::agent::{is_alive, parse_bourne, wait_for_agent_at};
-use crate::support::{AGENT, World, need};
+use crate::support::{AGENT, APPTOKEN, World, need};
 
 #[test]
 fn the_agent_leads_its_own_session_and_has_no_terminal() {
@@ -91,6 +91,23 @@ fn no_process_of_the_same_user_can_read_the_agents_memory() {
     let other = as_user(&["sh", "-c", "echo ready; exec sleep 60"]).start();
     other.expect_stdout("ready");
     assert_eq!(owner_of_memory(other.pid()), uid.as_raw());
+}
+
+/// What `src/build.rs` asks of the linker takes nothing from what keeps an attacker out.
+#[test]
+fn both_programs_are_loaded_anywhere_and_bound_before_they_run() {
+    if !need("readelf") {
+        return;
+    }
+    let w = World::new();
+    for program in [APPTOKEN, AGENT] {
+        let elf = w.command("readelf").args(["-W", "-h", "-l", "-d"]).arg(program).run().text();
+        let has = |words: &[&str]| elf.lines().any(|line| words.iter().all(|word| line.contains(word)));
+        assert!(has(&["Type:", "DYN"]), "{program} is position independent:\n{elf}");
+        assert!(has(&["(FLAGS)", "BIND_NOW"]), "{program} is bound at its start:\n{elf}");
+        assert!(has(&["GNU_RELRO"]), "{program} cannot be bound anew later:\n{elf}");
+        assert!(has(&["GNU_STACK", " RW "]), "{program} has no stack that can be run:\n{elf}");
+    }
 }
 
 fn assert_hardened(pid: Pid) {

@@ -209,7 +209,7 @@ fn module_of(file: &Path) -> String {
     names.join("::")
 }
 
-/// The files of the library, but the one that lists the others.
+/// The files of the library, but the one that lists the others, and the one that is run before it is built.
 fn sources() -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut directories = vec![root()];
@@ -218,7 +218,9 @@ fn sources() -> Vec<PathBuf> {
             let path = entry.expect("src/ is readable").path();
             if path.is_dir() && path != root().join("bin") {
                 directories.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") && path != root().join("lib.rs") {
+            } else if path.extension().is_some_and(|extension| extension == "rs")
+                && !["lib.rs", "build.rs"].iter().any(|file| path == root().join(file))
+            {
                 files.push(path);
             }
         }
