@@ -15,7 +15,7 @@ _apptoken() {
         *:--repo) want='known repos' ;;
         *:--installation-id | *:--permissions | *:--min-ttl | *:--app-id | *:-t | *:--name | *:--api-url | *:--passphrase-fd | *:--env) want='offer' ;;
         *:-*) ;;
-        :gh | run:*) _apptoken_other "$i"; return ;;
+        :gh | :git | run:*) _apptoken_other "$i"; return ;;
         :*) verb=$word ;;
         esac
     done
@@ -32,18 +32,20 @@ _apptoken() {
         lock | unlock) _apptoken_offer --passphrase-fd -h --help ;;
         token) _apptoken_offer --app --host --owner --repo --installation-id --permissions --min-ttl --json -h --help ;;
         revoke) _apptoken_offer --all -h --help ;;
+        credential | completions | man | help) _apptoken_offer -h --help ;;
+        setup-git) _apptoken_offer --host --undo -h --help ;;
         run) _apptoken_offer --env --as-bot -h --help ;;
-        completions | man | help) _apptoken_offer -h --help ;;
         esac
     else
         case $verb in
-        '') _apptoken_offer add list remove lock unlock token revoke gh run whoami installations status completions man help ;;
+        '') _apptoken_offer add list remove lock unlock token revoke gh git credential setup-git run whoami installations status completions man help ;;
         add) _apptoken_files ;;
         remove) _apptoken_known keys; _apptoken_files ;;
+        credential) _apptoken_offer get store erase ;;
         run) _apptoken_other "$COMP_CWORD" ;;
         completions) _apptoken_offer bash zsh fish ;;
         man) _apptoken_offer apptoken apptoken-agent ;;
-        help) _apptoken_offer add list remove lock unlock token revoke gh run whoami installations status completions man help protocol environment exit-codes security ;;
+        help) _apptoken_offer add list remove lock unlock token revoke gh git credential setup-git run whoami installations status completions man help protocol environment exit-codes security ;;
         esac
     fi
 }

@@ -1,16 +1,17 @@
-//! What a wrong command line gets, in both programs: clap's words in our form.
-
-use std::process::ExitCode;
-
-use clap::error::ErrorKind;
-
-use crate::output::{print, say};
+//! What a wrong command line gets: in both programs the same status, and clap's words in our form.
 
 /// The exit status of a wrong command line, sysexits' `EX_USAGE`; clap's own 2 would say that there is no agent.
 pub const EX_USAGE: u8 = 64;
 
-/// Prints help and version to stdout, anything else to stderr; returns the exit status.
-pub fn report(program: &str, error: &clap::Error) -> ExitCode {
+/// Prints clap's help and version to stdout, anything else to stderr; returns the exit status.
+#[cfg(feature = "agent")]
+pub fn report(program: &str, error: &clap::Error) -> std::process::ExitCode {
+    use std::process::ExitCode;
+
+    use clap::error::ErrorKind;
+
+    use crate::output::{print, say};
+
     let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {

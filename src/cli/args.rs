@@ -1,255 +1,445 @@
-//! The command line of `apptoken`; the doc comments are its help.
-#![expect(clippy::doc_markdown, reason = "what is printed as help has no backticks")]
-
+//! The command line: the table in `verbs.rs`, read and told about.
 //!
 //! Values come out of it as text; `scope.rs` and the verbs make identifiers of them, in one way for the command line and the
-//! environment.
+//! environment. A library that knew more than to tell options from words would be a sixth of this program, which starts
+//! thousands of times a day.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fmt::Write;
 
-use clap::{Args, Parser, Subcommand};
+use lexopt::{Arg, Parser};
 
-/// Use GitHub as an App: the agent holds the key, commands get short-lived tokens
-#[derive(Parser)]
-#[command(
-    name = "apptoken",
-    version,
-    disable_help_subcommand = true,
-    subcommand_value_name = "COMMAND",
-    after_help = "apptoken help COMMAND tells more, and so does apptoken help TOPIC about\nprotocol, environment, exit-codes, security.",
-    max_term_width = 100
-)]
-pub(super) struct Cli {
-    #[command(flatten)]
-    pub(super) scope: ScopeArgs,
-    #[command(subcommand)]
-    pub(super) command: Command,
+use super::error::{CliError, Exit};
+use super::verbs::{SCOPE, VERBS};
+
+/// A row of the table: a command, what it takes, and what is done.
+pub(super) struct Verb {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    pub(super) takes: &'static [&'static [Word]],
+    pub(super) run: fn(&Words) -> Result<(), CliError>,
 }
 
+/// An option, or the words of a command that are none.
+pub(super) struct Word {
+    /// What it is read by; for an option without a letter, its name.
+    pub(super) name: &'static str,
+    pub(super) letter: Option<char>,
+    pub(super) kind: Kind,
+    pub(super) help: &'static str,
+}
+
+/// What an option or word is, with what its value is called.
+#[derive(Clone, Copy)]
+pub(super) enum Kind {
+    /// An option without a value.
+    Flag,
+    /// An option.
+    Value(&'static str),
+    /// An option that chooses the token.
+    Scope(&'static str),
+    /// An option that may be given several times.
+    Values(&'static str),
+    /// One word.
+    Operand(&'static str),
+    /// One word, or none.
+    Optional(&'static str),
+    /// Words, one at least; they need not be UTF-8.
+    Files(&'static str),
+    /// Words, one at least, or the flag of this name in their place.
+    OperandsUnless(&'static str, &'static str),
+    /// Whatever follows, `--help` too.
+    Rest(&'static str),
+    /// A command: one word, and whatever follows.
+    Command(&'static str),
+}
+
+/// What a command line asks for.
+pub(super) enum Asked {
+    /// To be told about a command, or all.
+    Help(Option<&'static Verb>),
+    /// Which version this is.
+    Version,
+    /// That this is done.
+    Run(&'static Verb, Words),
+}
+
+/// The words that were given: before the command, and after it.
+#[derive(Default)]
+pub(super) struct Words {
+    outer: Given,
+    own: Given,
+}
+
+type Given = Vec<(&'static Word, OsString)>;
+
 /// Which token. Each option has an environment variable for its default.
-#[derive(Args, Default, Clone)]
-#[command(next_help_heading = "Which token")]
+#[derive(Default, Clone)]
 pub(super) struct ScopeArgs {
-    /// The key: its name, fingerprint, App ID, client ID or slug [env: APPTOKEN_APP]
-    #[arg(long, value_name = "KEY")]
     pub(super) app: Option<String>,
-
-    /// The host [env: APPTOKEN_HOST]
-    #[arg(long)]
     pub(super) host: Option<String>,
-
-    /// The account whose installation to use [env: APPTOKEN_OWNER]
-    #[arg(long)]
     pub(super) owner: Option<String>,
-
-    /// The repository to use, and narrow the token to [env: APPTOKEN_REPO]
-    #[arg(long, value_name = "OWNER/NAME")]
     pub(super) repo: Option<String>,
-
-    /// The installation to use [env: APPTOKEN_INSTALLATION_ID]
-    #[arg(long, value_name = "ID")]
     pub(super) installation_id: Option<String>,
-
-    /// Narrow the token, such as contents=read,issues=write [env: APPTOKEN_PERMISSIONS]
-    #[arg(long, value_name = "LIST")]
     pub(super) permissions: Option<String>,
-
-    /// How long the token must live at least, such as 30m [env: APPTOKEN_MIN_TTL]
-    #[arg(long, value_name = "LIFE")]
     pub(super) min_ttl: Option<String>,
 }
 
-#[derive(Subcommand)]
-pub(super) enum Command {
-    /// Load a key into the agent
-    Add(Add),
-
-    /// List the keys that the agent holds
-    List {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-
-    /// Remove keys from the agent
-    Remove {
-        /// Keys by name, fingerprint or file
-        #[arg(value_name = "KEY", required_unless_present = "all", conflicts_with = "all")]
-        keys: Vec<String>,
-        /// Remove every key
-        #[arg(long)]
-        all: bool,
-        /// Revoke the tokens that were had with them
-        #[arg(long)]
-        revoke: bool,
-    },
-
-    /// Lock the agent: encrypt every key under a passphrase
-    Lock {
-        #[command(flatten)]
-        from: PassphraseFrom,
-    },
-
-    /// Unlock the agent
-    Unlock {
-        #[command(flatten)]
-        from: PassphraseFrom,
-    },
-
-    /// Print an installation token
-    Token {
-        #[command(flatten)]
-        scope: ScopeArgs,
-        /// Print JSON: the token and what it is good for
-        #[arg(long)]
-        json: bool,
-    },
-
-    /// Revoke tokens that the agent handed out
-    Revoke {
-        /// Tokens; - for standard input, one a line: on a command line, others on this machine can see them
-        #[arg(value_name = "TOKEN", required_unless_present = "all", conflicts_with = "all")]
-        tokens: Vec<String>,
-        /// Revoke every token, of the key that `--app` or `--host` chooses if one of them is given
-        #[arg(long)]
-        all: bool,
-    },
-
-    /// Run gh with a token
-    #[command(disable_help_flag = true)]
-    Gh {
-        /// What to tell gh
-        #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<OsString>,
-    },
-
-    /// Run git with this program as its credential helper, and by https where a remote says ssh
-    #[command(disable_help_flag = true)]
-    Git {
-        /// What to tell git
-        #[arg(value_name = "ARG", trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<OsString>,
-    },
-
-    /// Be git's credential helper
-    Credential {
-        /// What git asks for: get, store or erase
-        #[arg(value_name = "OPERATION")]
-        operation: String,
-    },
-
-    /// Make git ask this program for credentials
-    SetupGit {
-        /// The host [default: those of the keys held; env: APPTOKEN_HOST]
-        #[arg(long)]
-        host: Option<String>,
-        /// Take it back
-        #[arg(long)]
-        undo: bool,
-    },
-
-    /// Run a command with a token where gh looks for one: GH_TOKEN, GITHUB_TOKEN
-    Run {
-        /// Another variable to put the token in; may be given several times
-        #[arg(long = "env", value_name = "NAME")]
-        variables: Vec<String>,
-        /// Have git commit as the App's bot
-        #[arg(long)]
-        as_bot: bool,
-        /// The command
-        #[arg(value_name = "COMMAND", trailing_var_arg = true, allow_hyphen_values = true, required = true)]
-        command: Vec<OsString>,
-    },
-
-    /// Show who the App is: its bot's name, number and e-mail address for commits
-    Whoami {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-
-    /// List where the App is installed
-    Installations {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-
-    /// Show the agent, its keys and its cached tokens
-    Status {
-        /// Print JSON
-        #[arg(long)]
-        json: bool,
-    },
-
-    /// Print what has a shell complete the words of both programs
-    Completions {
-        /// The shell
-        #[arg(value_name = "bash|zsh|fish")]
-        shell: String,
-    },
-
-    /// Print a manual page, in roff
-    Man {
-        /// The program [default: apptoken]
-        #[arg(value_name = "apptoken|apptoken-agent")]
-        program: Option<String>,
-    },
-
-    /// Tell about a command or a topic
-    Help {
-        /// What to tell about [default: all commands]
-        #[arg(value_name = "COMMAND|protocol|environment|exit-codes|security")]
-        about: Option<String>,
-    },
-
-    /// Print names that the agent knows, for completions: keys, hosts, owners or repos
-    #[command(hide = true)]
-    Words { kind: String },
+/// Reads a command line, without the program's own name.
+pub(super) fn read(line: impl IntoIterator<Item = OsString, IntoIter: 'static>) -> Result<Asked, CliError> {
+    let mut parser = Parser::from_args(line);
+    let mut words = Words::default();
+    let verb = loop {
+        match parser.next()? {
+            None => return Err(wrong("a COMMAND is missing", None)),
+            Some(Arg::Value(name)) => {
+                break Verb::named(&name).ok_or_else(|| wrong("there is no such command", None))?;
+            }
+            Some(Arg::Long("help") | Arg::Short('h')) => return Ok(Asked::Help(None)),
+            Some(Arg::Long("version") | Arg::Short('V')) => return Ok(Asked::Version),
+            Some(arg) => {
+                let word = find(&arg, SCOPE.iter()).ok_or_else(|| no_option(&arg, None))?;
+                give(&mut words.outer, word, &mut parser, None)?;
+            }
+        }
+    };
+    if let Some(rest) = verb.word(|kind| matches!(kind, Kind::Rest(_))) {
+        words.own.extend(parser.raw_args()?.map(|arg| (rest, arg)));
+        return Ok(Asked::Run(verb, words));
+    }
+    while let Some(arg) = parser.next()? {
+        match arg {
+            Arg::Long("help") | Arg::Short('h') => return Ok(Asked::Help(Some(verb))),
+            Arg::Value(value) => {
+                let word = verb.word(|kind| !kind.is_option()).ok_or_else(|| too_many(verb))?;
+                let several = matches!(word.kind, Kind::Files(_) | Kind::OperandsUnless(..) | Kind::Command(_));
+                if !several && words.own.iter().any(|(given, _)| std::ptr::eq(*given, word)) {
+                    return Err(too_many(verb));
+                }
+                words.own.push((word, word.check(value, Some(verb))?));
+                if let Kind::Command(_) = word.kind {
+                    words.own.extend(parser.raw_args()?.map(|arg| (word, arg)));
+                }
+            }
+            arg => {
+                let word = find(&arg, verb.words()).ok_or_else(|| no_option(&arg, Some(verb)))?;
+                give(&mut words.own, word, &mut parser, Some(verb))?;
+            }
+        }
+    }
+    verb.check(&words)?;
+    Ok(Asked::Run(verb, words))
 }
 
-#[derive(Args)]
-pub(super) struct PassphraseFrom {
-    /// Read the passphrase from this open file descriptor, up to the end of the line
-    #[arg(long = "passphrase-fd", value_name = "N")]
-    pub(super) fd: Option<String>,
+fn find(arg: &Arg<'_>, mut among: impl Iterator<Item = &'static Word>) -> Option<&'static Word> {
+    among.find(|word| match arg {
+        Arg::Short(letter) => word.letter == Some(*letter),
+        Arg::Long(name) => word.letter.is_none() && word.kind.is_option() && word.name == *name,
+        Arg::Value(_) => false,
+    })
 }
 
-#[derive(Args)]
-pub(super) struct Add {
-    /// Private keys as GitHub gives them, PEM; - for standard input
-    #[arg(value_name = "FILE", required = true)]
-    pub(super) files: Vec<OsString>,
+fn give(
+    given: &mut Given,
+    word: &'static Word,
+    parser: &mut Parser,
+    verb: Option<&'static Verb>,
+) -> Result<(), CliError> {
+    let value = match word.kind {
+        Kind::Flag => OsString::new(),
+        _ => word.check(parser.value()?, verb)?,
+    };
+    let twice = given.iter().any(|(other, _)| std::ptr::eq(*other, word));
+    if twice && !matches!(word.kind, Kind::Flag | Kind::Values(_)) {
+        return Err(wrong(&format!("{} was given twice", word.shown()), verb));
+    }
+    given.push((word, value));
+    Ok(())
+}
 
-    /// The App's number, or its client ID [env: APPTOKEN_APP_ID]
-    #[arg(long, value_name = "ID")]
-    pub(super) app_id: Option<String>,
+impl Verb {
+    /// The command of this name.
+    pub(super) fn named(name: &OsStr) -> Option<&'static Self> {
+        VERBS.iter().find(|verb| name == verb.name)
+    }
 
-    /// Forget the key after this long: 90, 45m, 1h30m, 2d, 1w
-    #[arg(short = 't', value_name = "LIFE")]
-    pub(super) lifetime: Option<String>,
+    /// Whether it is for our own completions, and told of nowhere.
+    pub(super) fn is_hidden(&self) -> bool {
+        self.help.is_empty()
+    }
 
-    /// Have each use of the key confirmed
-    #[arg(short = 'c')]
-    pub(super) confirm: bool,
+    pub(super) fn words(&self) -> impl Iterator<Item = &'static Word> {
+        self.takes.iter().copied().flatten()
+    }
 
-    /// What to call the key [default: the App's slug]
-    #[arg(long)]
-    pub(super) name: Option<String>,
+    fn word(&self, wanted: impl Fn(Kind) -> bool) -> Option<&'static Word> {
+        self.words().find(|word| wanted(word.kind))
+    }
 
-    /// The host the App lives on [default: github.com]
-    #[arg(long)]
-    pub(super) host: Option<String>,
+    /// Whether everything is there that must be.
+    fn check(&'static self, words: &Words) -> Result<(), CliError> {
+        for word in self.words() {
+            let there = words.own.iter().any(|(given, _)| std::ptr::eq(*given, word));
+            match word.kind {
+                Kind::Operand(name) | Kind::Files(name) | Kind::Command(name) if !there => {
+                    return Err(wrong(&format!("{name} is missing"), Some(self)));
+                }
+                Kind::OperandsUnless(name, flag) if there == words.flag(flag) => {
+                    let which = if there { "one of both" } else { "something" };
+                    return Err(wrong(&format!("{which} is to be chosen: {name} or --{flag}"), Some(self)));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
 
-    /// The REST API's base [default: the host's usual one; env: APPTOKEN_API_URL]
-    #[arg(long, value_name = "URL")]
-    pub(super) api_url: Option<String>,
+impl Word {
+    pub(super) const fn new(name: &'static str, kind: Kind, help: &'static str) -> Self {
+        Self { name, letter: None, kind, help }
+    }
 
-    /// The installation to use when nothing else chooses one
-    #[arg(long, value_name = "ID")]
-    pub(super) installation_id: Option<String>,
+    pub(super) const fn short(letter: char, name: &'static str, kind: Kind, help: &'static str) -> Self {
+        Self { name, letter: Some(letter), kind, help }
+    }
 
-    /// Do not check key and App against GitHub
-    #[arg(long)]
-    pub(super) offline: bool,
+    fn shown(&self) -> String {
+        self.letter.map_or_else(|| format!("--{}", self.name), |letter| format!("-{letter}"))
+    }
+
+    /// A value that is text, where it must be.
+    fn check(&self, value: OsString, verb: Option<&'static Verb>) -> Result<OsString, CliError> {
+        if matches!(self.kind, Kind::Files(_) | Kind::Command(_)) || value.to_str().is_some() {
+            return Ok(value);
+        }
+        Err(wrong("a value is not UTF-8", verb))
+    }
+}
+
+impl Kind {
+    pub(super) fn is_option(self) -> bool {
+        matches!(self, Self::Flag | Self::Value(_) | Self::Scope(_) | Self::Values(_))
+    }
+}
+
+impl Words {
+    /// Whether a flag was given to the command.
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.own.iter().any(|(word, _)| word.name == name)
+    }
+
+    /// The value of an option or word: the command's own, else the one before it.
+    pub(super) fn value(&self, name: &str) -> Option<String> {
+        let given = self.own.iter().chain(&self.outer).find(|(word, _)| word.name == name);
+        given.map(|(_, value)| text(value))
+    }
+
+    /// All values that are text.
+    pub(super) fn values(&self, name: &str) -> Vec<String> {
+        self.rest(name).iter().map(|value| text(value)).collect()
+    }
+
+    /// All values, as they are.
+    pub(super) fn rest(&self, name: &str) -> Vec<OsString> {
+        self.own.iter().filter(|(word, _)| word.name == name).map(|(_, value)| value.clone()).collect()
+    }
+
+    /// What chooses the token.
+    pub(super) fn scope(&self) -> ScopeArgs {
+        ScopeArgs {
+            app: self.value("app"),
+            host: self.value("host"),
+            owner: self.value("owner"),
+            repo: self.value("repo"),
+            installation_id: self.value("installation-id"),
+            permissions: self.value("permissions"),
+            min_ttl: self.value("min-ttl"),
+        }
+    }
+}
+
+fn text(value: &OsStr) -> String {
+    value.to_str().expect("it was looked at when it was read").to_owned()
+}
+
+/// What is told about a command, or about all.
+pub(super) fn help(verb: Option<&Verb>) -> String {
+    let mut text = String::with_capacity(4096);
+    let (about, words): (_, Vec<&Word>) = match verb {
+        Some(verb) => (verb.help, verb.words().collect()),
+        None => (ABOUT, SCOPE.iter().collect()),
+    };
+    let name = verb.map_or_else(|| "apptoken".to_owned(), |verb| format!("apptoken {}", verb.name));
+    let _ = write!(text, "{about}\n\nUsage: {name}");
+    let takes_options = verb.is_none_or(|verb| verb.word(|kind| matches!(kind, Kind::Rest(_))).is_none());
+    if takes_options {
+        text.push_str(" [OPTIONS]");
+    }
+    let operands: Vec<(String, &str)> = words.iter().filter_map(|word| Some((word.operand()?, word.help))).collect();
+    for (operand, _) in &operands {
+        let _ = write!(text, " {operand}");
+    }
+    text.push_str(if verb.is_none() { " <COMMAND>\n" } else { "\n" });
+
+    let option = |word: &Word| {
+        let value = match word.kind {
+            Kind::Value(value) | Kind::Scope(value) | Kind::Values(value) => format!(" <{value}>"),
+            _ => String::new(),
+        };
+        let indent = if word.letter.is_some() { "" } else { "    " };
+        (format!("{indent}{}{value}", word.shown()), word.help)
+    };
+    let chooses = |word: &&&Word| matches!(word.kind, Kind::Scope(_));
+    let mut options: Vec<_> =
+        words.iter().filter(|word| word.kind.is_option() && !chooses(word)).map(|word| option(word)).collect();
+    if takes_options {
+        options.push(("-h, --help".to_owned(), "Print help"));
+    }
+    if verb.is_none() {
+        options.push(("-V, --version".to_owned(), "Print version"));
+        let shown = VERBS.iter().filter(|verb| !verb.is_hidden());
+        list(&mut text, "Commands", &shown.map(|verb| (verb.name.to_owned(), verb.help)).collect::<Vec<_>>());
+    }
+    list(&mut text, "Arguments", &operands);
+    list(&mut text, "Options", &options);
+    list(&mut text, "Which token", &words.iter().filter(chooses).map(|word| option(word)).collect::<Vec<_>>());
+    if verb.is_none() {
+        let _ = write!(text, "\n{MORE}\n");
+    }
+    text
+}
+
+fn list(text: &mut String, heading: &str, rows: &[(String, &str)]) {
+    if rows.is_empty() {
+        return;
+    }
+    let width = rows.iter().map(|(left, _)| left.len()).max().unwrap_or_default();
+    let _ = write!(text, "\n{heading}:\n");
+    for (left, right) in rows {
+        let _ = writeln!(text, "  {left:width$}  {right}");
+    }
+}
+
+impl Word {
+    /// How it stands in a usage line, if it is no option.
+    fn operand(&self) -> Option<String> {
+        match self.kind {
+            Kind::Operand(name) => Some(format!("<{name}>")),
+            Kind::Optional(name) => Some(format!("[{name}]")),
+            Kind::Files(name) | Kind::OperandsUnless(name, _) | Kind::Command(name) => Some(format!("<{name}>...")),
+            Kind::Rest(name) => Some(format!("[{name}]...")),
+            _ => None,
+        }
+    }
+}
+
+fn wrong(what: &str, verb: Option<&Verb>) -> CliError {
+    let about = verb.map(|verb| format!("{} ", verb.name)).unwrap_or_default();
+    CliError::new(what).hint(format!("see what there is: apptoken {about}--help")).exit(Exit::Usage)
+}
+
+fn too_many(verb: &Verb) -> CliError {
+    wrong("there are more words than it takes", Some(verb))
+}
+
+fn no_option(arg: &Arg<'_>, verb: Option<&Verb>) -> CliError {
+    let name = match arg {
+        Arg::Short(letter) => format!("-{letter}"),
+        Arg::Long(name) => format!("--{name}"),
+        Arg::Value(_) => "of that name".to_owned(),
+    };
+    wrong(&format!("there is no option {name}"), verb)
+}
+
+impl From<lexopt::Error> for CliError {
+    fn from(error: lexopt::Error) -> Self {
+        match error {
+            lexopt::Error::MissingValue { option: Some(option) } => wrong(&format!("{option} needs a value"), None),
+            lexopt::Error::UnexpectedValue { option, .. } => wrong(&format!("{option} takes no value"), None),
+            _ => wrong("this cannot be understood", None),
+        }
+    }
+}
+
+/// What the program is for.
+pub(super) const ABOUT: &str = "Use GitHub as an App: the agent holds the key, commands get short-lived tokens";
+/// Where there is more to read.
+pub(super) const MORE: &str = "apptoken help COMMAND tells more, and so does apptoken help TOPIC about\nprotocol, environment, exit-codes, security.";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn asked(line: &str) -> Result<Asked, CliError> {
+        let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+        read(words)
+    }
+
+    fn given(line: &str) -> Words {
+        match asked(line) {
+            Ok(Asked::Run(_, words)) => words,
+            Ok(_) => panic!("`{line}` asks for help"),
+            Err(error) => panic!("`{line}`: {error:?}"),
+        }
+    }
+
+    #[test]
+    fn values_are_found_however_they_are_written() {
+        for line in ["token --repo a/b", "token --repo=a/b", "--repo a/b token", "--repo=x/y token --repo a/b"] {
+            assert_eq!(given(line).scope().repo.as_deref(), Some("a/b"), "{line}");
+        }
+        let add = given("--installation-id 7 add -ct5m key.pem - --name=x");
+        assert_eq!((add.flag("confirm"), add.value("life").as_deref()), (true, Some("5m")));
+        assert_eq!(add.value("installation-id").as_deref(), Some("7"));
+        assert_eq!(add.rest("files"), ["key.pem", "-"]);
+    }
+
+    #[test]
+    fn what_follows_a_command_is_the_commands() {
+        assert_eq!(given("gh --help -R x -- --repo y").rest("args"), ["--help", "-R", "x", "--", "--repo", "y"]);
+        assert_eq!(given("run --env A --env B -- x --env C").rest("command"), ["x", "--env", "C"]);
+        let run = given("run --as-bot x -h");
+        assert_eq!((run.flag("as-bot"), run.rest("command")), (true, vec!["x".into(), "-h".into()]));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_refused() {
+        for line in [
+            "",
+            "frobnicate",
+            "--frobnicate",
+            "token --frobnicate",
+            "token word",
+            "token --repo",
+            "token --json=yes",
+            "token --repo a/b --repo c/d",
+            "add",
+            "add -x key.pem",
+            "remove",
+            "remove --all key",
+            "run",
+            "run --env",
+            "completions",
+            "completions bash zsh",
+            "man a b",
+        ] {
+            assert!(asked(line).is_err(), "{line}");
+        }
+        assert!(matches!(asked("token --help"), Ok(Asked::Help(Some(verb))) if verb.name == "token"));
+        assert!(matches!(asked("-h"), Ok(Asked::Help(None))));
+        assert!(matches!(asked("-V"), Ok(Asked::Version)));
+    }
+
+    #[test]
+    fn help_names_every_word() {
+        for verb in VERBS {
+            let text = help(Some(verb));
+            assert!(text.starts_with(verb.help) && text.contains(&format!("Usage: apptoken {}", verb.name)));
+            for word in verb.words() {
+                assert!(text.contains(word.help), "{}: {}", verb.name, word.name);
+            }
+            assert_eq!(help(None).contains(&format!("\n  {} ", verb.name)), !verb.is_hidden(), "{}", verb.name);
+        }
+    }
 }

@@ -56,7 +56,7 @@ impl CliError {
     /// Adds another thing to do next.
     #[must_use]
     pub(super) fn or_hint(mut self, other: &str) -> Self {
-        self.hint = Some(self.hint.map_or_else(|| other.to_owned(), |hint| format!("{hint}; {other}")));
+        self.0.hint = Some(self.0.hint.take().map_or_else(|| other.to_owned(), |hint| format!("{hint}; {other}")));
         self
     }
 

@@ -1,6 +1,6 @@
 //! `add`, `list` and `remove`: the keys in the agent.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-use super::args::Add;
+use super::args::Words;
 use super::error::{CliError, Exit};
 use super::json::{self, list as list_of, span, word};
 use super::prompt;
@@ -24,18 +24,18 @@ use crate::protocol::{NewKey, RemoveAllKeys, RemoveKey, Request};
 use crate::secret::Secret;
 
 /// Loads each file into the agent.
-pub(super) fn add(args: Add, outer_host: Option<String>) -> Result<(), CliError> {
+pub(super) fn add(files: &[OsString], words: &Words) -> Result<(), CliError> {
     let named = |flag: &'static str, option: Option<String>| option.map(|text| (flag, text));
-    let app_id: Option<AppId> = either(args.app_id, "--app-id", env::APP_ID)?.map(parse).transpose()?;
-    let host: Option<Host> = either(args.host.or(outer_host), "--host", env::HOST)?.map(parse).transpose()?;
-    let api_url = either(args.api_url, "--api-url", env::API_URL)?.map(|(_, url)| url);
-    let installation_id = named("--installation-id", args.installation_id).map(parse).transpose()?;
-    let lifetime = named("-t", args.lifetime).map(parse_lifetime).transpose()?;
-    if args.files.iter().filter(|file| is_stdin(file)).count() > 1 {
+    let app_id: Option<AppId> = either(words.value("app-id"), "--app-id", env::APP_ID)?.map(parse).transpose()?;
+    let host: Option<Host> = either(words.value("host"), "--host", env::HOST)?.map(parse).transpose()?;
+    let api_url = either(words.value("api-url"), "--api-url", env::API_URL)?.map(|(_, url)| url);
+    let installation_id = named("--installation-id", words.value("installation-id")).map(parse).transpose()?;
+    let lifetime = named("-t", words.value("life")).map(parse_lifetime).transpose()?;
+    if files.iter().filter(|file| is_stdin(file)).count() > 1 {
         return Err(CliError::new("standard input was given twice").exit(Exit::Usage));
     }
     let mut agent = Agent::find()?;
-    for file in &args.files {
+    for file in files {
         let shown = if is_stdin(file) { "standard input".into() } else { file.display().to_string() };
         let key = read_key(file).map_err(|error| error.about(&shown))?;
         let app_id = match &app_id {
@@ -43,13 +43,13 @@ pub(super) fn add(args: Add, outer_host: Option<String>) -> Result<(), CliError>
             None => ask_app_id(&shown)?,
         };
         let request = NewKey {
-            name: args.name.clone(),
+            name: words.value("name"),
             host: host.clone(),
             api_url: api_url.clone(),
             installation_id,
             lifetime: lifetime.map(|life| life.as_secs()),
-            confirm: args.confirm,
-            offline: args.offline,
+            confirm: words.flag("confirm"),
+            offline: words.flag("offline"),
             ..NewKey::new(key, app_id)
         };
         let added =

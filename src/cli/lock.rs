@@ -1,6 +1,5 @@
 //! `lock` and `unlock`: nothing leaves the agent without the passphrase.
 
-use super::args::PassphraseFrom;
 use super::error::CliError;
 use super::prompt;
 use crate::client::Agent;
@@ -9,9 +8,9 @@ use crate::protocol::{Passphrase, Request};
 use crate::secret::Secret;
 
 /// Locks the agent under a passphrase that is typed twice.
-pub(super) fn lock(from: &PassphraseFrom) -> Result<(), CliError> {
+pub(super) fn lock(fd: Option<&str>) -> Result<(), CliError> {
     let mut agent = Agent::find()?;
-    let passphrase = match &from.fd {
+    let passphrase = match fd {
         Some(fd) => prompt::read_fd(fd)?,
         None => twice()?,
     };
@@ -21,9 +20,9 @@ pub(super) fn lock(from: &PassphraseFrom) -> Result<(), CliError> {
 }
 
 /// Unlocks it.
-pub(super) fn unlock(from: &PassphraseFrom) -> Result<(), CliError> {
+pub(super) fn unlock(fd: Option<&str>) -> Result<(), CliError> {
     let mut agent = Agent::find()?;
-    let passphrase = match &from.fd {
+    let passphrase = match fd {
         Some(fd) => prompt::read_fd(fd)?,
         None => prompt::passphrase("Enter lock passphrase: ")?,
     };

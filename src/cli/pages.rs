@@ -3,24 +3,20 @@
 //! Manuals and completions are made from the command line's definition by the tests, which would cost this program more than
 //! the texts themselves. Topics are sections of README.
 
-use clap::CommandFactory;
-
-use super::args::Cli;
+use super::args::{self, Verb};
 use super::error::{CliError, Exit};
 
 /// Tells about one topic or command, or about all.
 pub(super) fn help(about: Option<&str>) -> Result<(), CliError> {
-    let mut cli = Cli::command();
-    cli.build();
     let Some(name) = about else {
-        return super::print_data(cli.render_help().to_string().as_bytes());
+        return super::print_data(args::help(None).as_bytes());
     };
     if let Some((_, text)) = TOPICS.iter().find(|(topic, _)| *topic == name) {
         return super::print_data(text);
     }
-    match cli.find_subcommand_mut(name) {
-        Some(command) => super::print_data(command.render_help().to_string().as_bytes()),
-        None => Err(CliError::new(format!("there is no command or topic `{name}`"))
+    match Verb::named(name.as_ref()) {
+        Some(verb) => super::print_data(args::help(Some(verb)).as_bytes()),
+        None => Err(CliError::new("there is no such command or topic")
             .hint("see them all: apptoken help")
             .exit(Exit::Usage)),
     }

@@ -73,20 +73,6 @@ impl ScopeArgs {
         ];
         all.into_iter().filter_map(|(flag, value)| Some((flag, value.as_deref()?))).collect()
     }
-
-    /// These, and `other` where these say nothing.
-    #[must_use]
-    pub(super) fn or(self, other: Self) -> Self {
-        Self {
-            app: self.app.or(other.app),
-            host: self.host.or(other.host),
-            owner: self.owner.or(other.owner),
-            repo: self.repo.or(other.repo),
-            installation_id: self.installation_id.or(other.installation_id),
-            permissions: self.permissions.or(other.permissions),
-            min_ttl: self.min_ttl.or(other.min_ttl),
-        }
-    }
 }
 
 /// A text, and the option or variable that it comes from.
