@@ -1,4 +1,4 @@
-# apptoken-agent in bash. Made from its command line: UPDATE_GENERATED=1 cargo test completions
+# apptoken-agent in bash. Made by tests/completions.rs
 _apptoken_agent() {
     local cur=${COMP_WORDS[COMP_CWORD]} verb='' want='' word i
     COMPREPLY=()
@@ -33,10 +33,6 @@ _apptoken_agent() {
 _apptoken_agent_offer() {
     local word
     for word; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done
-}
-_apptoken_agent_known() {
-    local word
-    while IFS= read -r word; do _apptoken_agent_offer "$word"; done < <(command apptoken words "$1" 2>/dev/null)
 }
 _apptoken_agent_files() {
     local word

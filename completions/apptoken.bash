@@ -1,4 +1,4 @@
-# apptoken in bash. Made from its command line: UPDATE_GENERATED=1 cargo test completions
+# apptoken in bash. Made by tests/completions.rs
 _apptoken() {
     local cur=${COMP_WORDS[COMP_CWORD]} verb='' want='' word i
     COMPREPLY=()

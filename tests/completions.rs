@@ -81,6 +81,24 @@ fn zsh_completes_commands_options_and_names() {
     }
 }
 
+/// As the package has it.
+#[test]
+fn zsh_finds_the_files_in_a_directory_of_its_own() {
+    if !need("zsh") {
+        return;
+    }
+    let w = World::with_key();
+    let completions = concat!(env!("CARGO_MANIFEST_DIR"), "/completions");
+    let setup = format!("fpath=('{completions}' $fpath); {COMPINIT}; : >TMP/said");
+    for (line, words) in [
+        (&["apptoken", "stat"][..], "status"),
+        (&["apptoken", "--app", ""], SLUG),
+        (&["apptoken-agent", "--au"], "--audit-log"),
+    ] {
+        assert_eq!(zsh_with(&w, &setup, line), [words], "{line:?}");
+    }
+}
+
 #[test]
 fn fish_completes_commands_options_and_names() {
     if need("fish") {
@@ -209,8 +227,12 @@ fn fish(w: &World, setup: &str, line: &[&str]) -> Vec<String> {
     sorted(&offered.lines().map(|line| line.split('\t').next().unwrap_or(line)).collect::<Vec<_>>().join("\n"))
 }
 
-/// On a terminal, as zsh completes nowhere else: what is added to the matches is written down.
 fn zsh(w: &World, setup: &str, line: &[&str]) -> Vec<String> {
+    zsh_with(w, &format!("{COMPINIT}\n{{ eval \"$(apptoken completions zsh)\"; }} 2>TMP/said\n{setup}"), line)
+}
+
+/// On a terminal, as zsh completes nowhere else: what is added to the matches is written down.
+fn zsh_with(w: &World, setup: &str, line: &[&str]) -> Vec<String> {
     let (words, ready, done) = (w.path("tmp/words"), w.path("tmp/ready"), w.path("tmp/done"));
     for file in [&words, &ready, &done] {
         let _ = fs::remove_file(file);
@@ -226,11 +248,10 @@ fn zsh(w: &World, setup: &str, line: &[&str]) -> Vec<String> {
     sorted(&fs::read_to_string(words).unwrap_or_default())
 }
 
+const COMPINIT: &str = "autoload -Uz compinit; compinit -u -C -d TMP/dump";
+
 const ZSH: &str = r#"
 PROMPT=
-autoload -Uz compinit
-compinit -u -D
-{ eval "$(apptoken completions zsh)"; } 2>TMP/said
 SETUP
 compadd() {
   # A look, which adds nothing.

@@ -2,9 +2,10 @@
 //!
 //! Somebody is typing: it says nothing but names, whatever goes wrong, and is soon done.
 
+use std::slice;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::json::list;
 use crate::client::Agent;
@@ -13,28 +14,33 @@ use crate::protocol::Request;
 
 /// Prints the names of one kind: `keys`, `hosts`, `owners` or `repos`.
 pub(super) fn words(kind: &str) {
-    let text: String = known(kind).unwrap_or_default().iter().flat_map(|word| [word, "\n"]).collect();
+    let text: String = known(kind).unwrap_or_default().keys().flat_map(|word| [word, "\n"]).collect();
     // Who closed the pipe has read enough.
     let _ = print(text.as_bytes());
 }
 
-fn known(kind: &str) -> Option<Vec<String>> {
+/// The names, as those of an object: in order and each once.
+fn known(kind: &str) -> Option<Map<String, Value>> {
+    let (holders, name) = match kind {
+        "keys" => ("keys", "name"),
+        "hosts" => ("keys", "host"),
+        "owners" => ("tokens", "account"),
+        "repos" => ("tokens", "repositories"),
+        _ => return None,
+    };
     let mut agent = Agent::find().ok()?;
     agent.set_patience(PATIENCE).ok()?;
     let status = agent.call(&Request::Status).ok()?;
-    let keys = list(&status, "keys").iter();
-    let tokens = list(&status, "tokens").iter();
-    let found: Vec<&Value> = match kind {
-        "keys" => keys.map(|key| &key["name"]).collect(),
-        "hosts" => keys.map(|key| &key["host"]).collect(),
-        "owners" => tokens.map(|token| &token["account"]).collect(),
-        "repos" => tokens.flat_map(|token| list(token, "repositories")).collect(),
-        _ => return None,
-    };
-    let mut words: Vec<&str> = found.into_iter().filter_map(Value::as_str).filter(|word| is_plain(word)).collect();
-    words.sort_unstable();
-    words.dedup();
-    Some(words.into_iter().map(str::to_owned).collect())
+    let mut words = Map::new();
+    for holder in list(&status, holders) {
+        let found = &holder[name];
+        for word in found.as_array().map_or(slice::from_ref(found), Vec::as_slice) {
+            if let Some(word) = word.as_str().filter(|word| is_plain(word)) {
+                words.insert(word.to_owned(), Value::Null);
+            }
+        }
+    }
+    Some(words)
 }
 
 /// Whether a name is a word to every shell, and no option. GitHub's are; but what is offered is run at the next Enter.

@@ -3,7 +3,7 @@
 use clap::Command;
 
 use super::words::{Words, words_of};
-use super::{MADE, function, grouped, options, positional, spellings, valued, verbs};
+use super::{MADE, asks_the_agent, function, grouped, options, positional, spellings, valued, verbs};
 
 /// The file for one program.
 pub(super) fn completions(program: &Command) -> String {
@@ -17,6 +17,7 @@ pub(super) fn completions(program: &Command) -> String {
         .replace("@BEGINS@", &first_words(program))
         .replace("@OPTIONS@", &branches(by_verb(program, offered_options)))
         .replace("@WORDS@", &branches(by_verb(program, offered_words)))
+        .replace("@KNOWN@", if asks_the_agent(program) { KNOWN } else { "" })
         .replace("@FN@", &function(program))
 }
 
@@ -110,11 +111,7 @@ const TEMPLATE: &str = r#"# @NAME@ in bash. @MADE@
     local word
     for word; do [[ $word == "$cur"* ]] && COMPREPLY+=("$word"); done
 }
-@FN@_known() {
-    local word
-    while IFS= read -r word; do @FN@_offer "$word"; done < <(command apptoken words "$1" 2>/dev/null)
-}
-@FN@_files() {
+@KNOWN@@FN@_files() {
     local word
     compopt -o filenames 2>/dev/null
     while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -f -- "$cur")
@@ -128,4 +125,10 @@ const TEMPLATE: &str = r#"# @NAME@ in bash. @MADE@
     while IFS= read -r word; do COMPREPLY+=("$word"); done < <(compgen -c -- "$cur")
 }
 complete -F @FN@ @NAME@
+"#;
+
+const KNOWN: &str = r#"@FN@_known() {
+    local word
+    while IFS= read -r word; do @FN@_offer "$word"; done < <(command apptoken words "$1" 2>/dev/null)
+}
 "#;

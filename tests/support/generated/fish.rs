@@ -9,25 +9,17 @@ use super::{MADE, function, grouped, options, positional, summary, takes_value, 
 pub(super) fn completions(program: &Command) -> String {
     let valued: Vec<_> = valued(program).into_iter().map(|(option, _)| option).collect();
     let mut lines: Vec<String> = verbs(program)
-        .map(|verb| {
-            format!(
-                "complete -c @NAME@ -n '@FN@_at \"\"' -a {} -d {}",
-                verb.get_name(),
-                quoted(&summary(verb.get_about()))
-            )
-        })
+        .map(|verb| format!("@FN@_add '\"\"' -a {} -d {}", verb.get_name(), quoted(&summary(verb.get_about()))))
         .collect();
     let commands = || [program].into_iter().chain(verbs(program));
     let is_ours = |command: &&Command| words_taken(command, program) != Some(Words::ProgramOfThatName);
     let each = commands().filter(is_ours).flat_map(|command| {
         options(command).map(move |option| (option_line(option, command, program), name_of(command, program)))
     });
-    lines.extend(
-        grouped(each).into_iter().map(|(line, at)| format!("complete -c @NAME@ -n '@FN@_at {}' {line}", at.join(" "))),
-    );
+    lines.extend(grouped(each).into_iter().map(|(line, at)| format!("@FN@_add '{}' {line}", at.join(" "))));
     for command in commands().filter(|command| !command.has_subcommands()) {
         if let Some(words) = words_taken(command, program).as_ref().and_then(offered) {
-            lines.push(format!("complete -c @NAME@ -n '@FN@_at {}' {words}", name_of(command, program)));
+            lines.push(format!("@FN@_add '{}' {words}", name_of(command, program)));
         }
     }
     lines.push("complete -c @NAME@ -n @FN@_begun -xa '(@FN@_other)'".to_owned());
@@ -125,6 +117,10 @@ end
 function @FN@_other
     @FN@_read
     complete --do-complete="$(string join ' ' -- (string escape -- $@FN@_rest) (commandline -ct))"
+end
+# A completion after one of these commands; after "" is before any.
+function @FN@_add
+    complete -c @NAME@ -n "@FN@_at $argv[1]" $argv[2..]
 end
 complete -c @NAME@ -f
 @LINES@

@@ -118,6 +118,11 @@ fn valued(program: &Command) -> Vec<(String, Words)> {
     all
 }
 
+/// Whether any name that the agent knows is a value.
+fn asks_the_agent(program: &Command) -> bool {
+    valued(program).iter().any(|(_, words)| matches!(words, Words::Known(_)))
+}
+
 /// Groups equal things, in the order in which they came.
 fn grouped<T: PartialEq, U>(pairs: impl IntoIterator<Item = (T, U)>) -> Vec<(T, Vec<U>)> {
     let mut groups: Vec<(T, Vec<U>)> = Vec::new();
@@ -135,4 +140,4 @@ fn function(program: &Command) -> String {
     format!("_{}", program.get_name().replace('-', "_"))
 }
 
-const MADE: &str = "Made from its command line: UPDATE_GENERATED=1 cargo test completions";
+const MADE: &str = "Made by tests/completions.rs";

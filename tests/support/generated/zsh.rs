@@ -1,11 +1,9 @@
 //! For zsh: to be found by `compinit` in a directory of `fpath`, or to be evaluated after it.
 
-use std::fmt::Write as _;
-
 use clap::{Arg, Command};
 
 use super::words::{Words, words_of};
-use super::{MADE, function, options, positional, spellings, summary, takes_value, verbs};
+use super::{MADE, asks_the_agent, function, grouped, options, positional, spellings, summary, takes_value, verbs};
 
 /// The file for one program.
 pub(super) fn completions(program: &Command) -> String {
@@ -22,6 +20,7 @@ pub(super) fn completions(program: &Command) -> String {
         .replace("@NAME@", program.get_name())
         .replace("@MADE@", MADE)
         .replace("@FN@", &format!("_{}", program.get_name()))
+        .replace("@KNOWN@", if asks_the_agent(program) { KNOWN } else { "" })
         .replace("@HELPER@", &function(program))
 }
 
@@ -32,23 +31,22 @@ fn names(program: &Command) -> String {
 }
 
 fn branches(program: &Command, own: &[String]) -> String {
-    let mut branches = String::new();
-    for verb in verbs(program) {
-        if positional(verb).is_some_and(|arg| words_of(arg, verb, program) == Words::ProgramOfThatName) {
-            let _ = writeln!(branches, "    {}) _normal && ret=0 ;;", verb.get_name());
-            continue;
-        }
-        let mut specs: Vec<_> = own_options(verb).map(|option| spec(option, verb, program)).collect();
-        if own.iter().all(|spec| specs.contains(spec)) {
-            specs.retain(|spec| !own.contains(spec));
-            specs.insert(0, "$own".to_owned());
-        }
-        specs.insert(0, "$help".to_owned());
-        specs.extend(Some(words_taken(verb, program)).filter(|words| !words.is_empty()));
-        let _ =
-            writeln!(branches, "    {}) _arguments -s -S {} && ret=0 ;;", verb.get_name(), specs.join(" \\\n      "));
+    let each = grouped(verbs(program).map(|verb| (what_follows(verb, program, own), verb.get_name()))).into_iter();
+    each.map(|(action, verbs)| format!("    {}) {action} && ret=0 ;;\n", verbs.join("|"))).collect::<Vec<_>>().concat()
+}
+
+/// What completes the words after a command.
+fn what_follows(verb: &Command, program: &Command, own: &[String]) -> String {
+    if positional(verb).is_some_and(|arg| words_of(arg, verb, program) == Words::ProgramOfThatName) {
+        return "_normal".to_owned();
     }
-    branches
+    let mut specs: Vec<_> = own_options(verb).map(|option| spec(option, verb, program)).collect();
+    if own.iter().all(|spec| specs.contains(spec)) {
+        specs.retain(|spec| !own.contains(spec));
+        specs.insert(0, "$own".to_owned());
+    }
+    specs.extend(Some(words_taken(verb, program)).filter(|words| !words.is_empty()));
+    format!("_arguments -s -S $help {}", specs.join(" \\\n      "))
 }
 
 fn own_options(command: &Command) -> impl Iterator<Item = &Arg> {
@@ -117,11 +115,7 @@ const TEMPLATE: &str = r#"#compdef @NAME@
   @BODY@
   return ret
 }
-@HELPER@_known() {
-  local -a known=(${(f)"$(command apptoken words $1 2>/dev/null)"})
-  compadd -a known
-}
-if [[ $funcstack[1] == @FN@ ]]; then
+@KNOWN@if [[ $funcstack[1] == @FN@ ]]; then
   @FN@ "$@"
 elif (( $+functions[compdef] )); then
   compdef @FN@ @NAME@
@@ -140,3 +134,9 @@ const VERBS: &str = r"_arguments -C -s -S $help $version $own '1: :->verb' '*:: 
     case $words[1] in
 @BRANCHES@    esac ;;
   esac";
+
+const KNOWN: &str = r#"@HELPER@_known() {
+  local -a known=(${(f)"$(command apptoken words $1 2>/dev/null)"})
+  compadd -a known
+}
+"#;
