@@ -63,7 +63,7 @@ fn help_of_a_command_is_what_the_command_says_of_itself() {
             w.apptoken([&verb, "--help"]).stdout(help).ok();
         }
     }
-    w.apptoken(["help", "no-such-thing"]).fails(64, ["no-such-thing", "apptoken help"]);
+    w.apptoken(["help", "no-such-thing"]).fails(64, ["no such command or topic", "apptoken help"]);
 }
 
 #[test]

@@ -14,6 +14,8 @@ fn every_example_is_run_by_a_test() {
         ("sh", "cargo install --path .            # from a clone of this repository"),
         ("sh", "eval \"$(apptoken completions bash)\"  # in ~/.bashrc"),
         ("sh", "cargo run --example demo"),
+        ("sh", "source /path/to/apptoken.bash"),
+        ("sh", "ssh -R /run/user/1000/apptoken.sock:\"$APPTOKEN_AUTH_SOCK\" build-host   # 1000: your uid there"),
         ("js", "const s = require(\"net\").connect(process.env.APPTOKEN_AUTH_SOCK);"),
     ];
     assert_eq!(examples, known.map(|(language, line)| (language.to_owned(), line.to_owned())));
@@ -76,6 +78,29 @@ fn completions_manuals_and_topics_are_had_as_it_says() {
             assert!(run.text().lines().count() > 10, "{line}");
         }
     }
+}
+
+#[test]
+fn gh_is_taken_over_in_a_shell_as_it_says() {
+    let w = World::new();
+    let script = example("source /path/to/apptoken.bash");
+    let script = script.replace("/path/to", concat!(env!("CARGO_MANIFEST_DIR"), "/shell"));
+    let said = w.shell("bash", &format!("set -eu\n{script}\ntype gh; apptoken status")).text();
+    assert!(said.contains("gh is a function") && said.contains("apptoken gh \"$@\"") && said.contains("pid"), "{said}");
+}
+
+/// tests/forwarding.rs does it with a real ssh; here its words are looked at.
+#[test]
+fn the_socket_is_forwarded_as_it_says() {
+    let w = World::with_key();
+    w.script("ssh", r#"echo "$*" >"$HOME/asked""#);
+    let (near, far) =
+        example("ssh -R").split_once('\n').map(|(near, far)| (near.to_owned(), far.to_owned())).expect("lines");
+    w.shell("sh", &format!("PATH=$HOME:$PATH; {near}")).ok();
+    let asked = fs::read_to_string(w.path("home/asked")).expect("ssh was asked");
+    assert_eq!(asked, format!("-R /run/user/1000/apptoken.sock:{} build-host\n", w.socket().display()));
+    let far = far.replace("/run/user/1000/apptoken.sock", &w.socket().display().to_string());
+    assert!(w.shell("sh", &far).line().starts_with("ghs_"));
 }
 
 #[test]
