@@ -19,7 +19,7 @@ pub enum Reader {
 }
 
 /// What a person may set, who reads it, and what it does: of this the manuals and README are made.
-pub const MANUAL: [(&str, Reader, &str); 20] = [
+pub const MANUAL: [(&str, Reader, &str); 22] = [
     (AUTH_SOCK, Reader::Both, "the agent's socket, as `apptoken-agent` prints it; `apptoken-agent -k` ends that agent"),
     (APP, Reader::Client, "the default of `--app`"),
     (HOST, Reader::Client, "the default of `--host`"),
@@ -39,7 +39,9 @@ pub const MANUAL: [(&str, Reader, &str); 20] = [
     (XDG_RUNTIME_DIR, Reader::Both, "where the socket is, and the record of the agent started last"),
     (HOME, Reader::Both, "where that record is without a runtime directory"),
     (TMPDIR, Reader::Agent, "where the socket is without a runtime directory"),
-    ("HTTPS_PROXY", Reader::Agent, "the proxy that leads to GitHub; also `HTTP_PROXY`, `ALL_PROXY`, and `NO_PROXY`"),
+    (XDG_CONFIG_HOME, Reader::Client, "where `setup-git` keeps what it tells git, else `~/.config`"),
+    (PROXIES[0], Reader::Agent, "the proxy that leads to GitHub, else `ALL_PROXY`; `NO_PROXY` names hosts without one"),
+    (SSL_CERT_FILE, Reader::Agent, "the CA certificates to trust in place of the system's; `SSL_CERT_DIR` likewise"),
 ];
 
 /// Path of the agent's socket.

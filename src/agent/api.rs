@@ -184,7 +184,9 @@ mod tests {
         assert_eq!(api.turn(&paused, &Tries::new()).await.err(), Some(limited(3600)));
         assert!(api.turn(&other, &Tries::new()).await.is_ok());
         api.after(limited(0), &paused, &mut Tries::new()).await.expect("another try");
-        assert!(api.turn(&paused, &Tries::new()).await.is_ok());
+        assert!(api.turn(&paused, &Tries::new()).await.is_err(), "a shorter pause does not end a longer one");
+        api.after(limited(0), &other, &mut Tries::new()).await.expect("another try");
+        assert!(api.turn(&other, &Tries::new()).await.is_ok());
     }
 
     #[tokio::test]
