@@ -202,7 +202,7 @@ fn storing_and_words_of_the_future_are_passed_over() {
     for word in ["capability", "list", ""] {
         w.helper(word, HELLO).run().ok();
     }
-    w.command(APPTOKEN).arg("credential").run().stderr_contains("Usage").exit(64);
+    w.command(APPTOKEN).arg("credential").run().fails(64, ["OPERATION is missing"]);
     assert!(w.get(&format!("brand=new\nodd[]=\n[]=\n=\nno equals sign\nquit=0\n{HELLO}")).contains("password="));
 }
 

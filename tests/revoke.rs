@@ -58,8 +58,8 @@ fn a_key_can_be_chosen_whose_tokens_are_all_revoked() {
 fn without_tokens_and_without_all_it_is_a_wrong_command_line() {
     let w = World::with_key();
     w.token(&[]);
-    w.apptoken(["revoke"]).stderr_contains("<TOKEN>").exit(64);
-    w.apptoken(["revoke", "--all", "x"]).stderr_contains("--all").exit(64);
+    w.apptoken(["revoke"]).fails(64, ["TOKEN or --all"]);
+    w.apptoken(["revoke", "--all", "x"]).fails(64, ["TOKEN or --all"]);
     assert_eq!(w.living(), 1);
 }
 
