@@ -10,6 +10,7 @@ mod completions;
 mod confirm;
 mod credential;
 mod daemon;
+mod day;
 mod forwarding;
 mod gh;
 mod git;

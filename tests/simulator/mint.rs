@@ -168,6 +168,20 @@ fn a_token_lives_an_hour_by_githubs_clock() {
 }
 
 #[test]
+fn a_stopped_clock_ends_a_token_when_it_is_set_to_the_hour_and_not_before() {
+    let github = github();
+    let start = now();
+    github.stop_clock(start);
+    minted(&github, &json!({}));
+    let token = github.tokens().remove(0);
+    assert_eq!((token.issued, token.expires), (start, start + 3600));
+    github.stop_clock(start + 3599);
+    assert!(github.is_live(&token.value));
+    github.stop_clock(start + 3600);
+    assert!(!github.is_live(&token.value));
+}
+
+#[test]
 fn expiry_can_be_told_in_every_wrong_way() {
     let github = github();
     let told = |expiry| {

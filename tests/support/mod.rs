@@ -5,6 +5,7 @@ pub(crate) mod command;
 pub(crate) mod generated;
 pub(crate) mod git_server;
 pub(crate) mod github;
+pub(crate) mod inprocess;
 pub(crate) mod listener;
 pub(crate) mod memory;
 pub(crate) mod peer;

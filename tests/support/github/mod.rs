@@ -230,6 +230,11 @@ impl GitHub {
         self.shared.world().skew = seconds;
     }
 
+    /// Stops GitHub's clock at this moment, in Unix seconds; stopping it again sets it.
+    pub fn stop_clock(&self, at: Timestamp) {
+        self.shared.world().stopped = Some(at);
+    }
+
     /// Makes every answer take this long.
     pub fn delay(&self, delay: Duration) {
         self.shared.world().delay = delay;

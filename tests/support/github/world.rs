@@ -24,6 +24,8 @@ pub type GitRoutes = Arc<dyn Fn(&mut World, &Request) -> Answer + Send + Sync>;
 pub struct World {
     pub(super) edition: Edition,
     pub(super) skew: i64,
+    /// When the clock was stopped, if it was.
+    pub(super) stopped: Option<Timestamp>,
     pub(super) strict_issuer: bool,
     pub(super) token_lifetime: Duration,
     pub(super) token_format: TokenFormat,
@@ -47,6 +49,7 @@ impl World {
         Self {
             edition,
             skew: 0,
+            stopped: None,
             strict_issuer: false,
             token_lifetime: TOKEN_LIFETIME,
             token_format: TokenFormat::Classic,
@@ -66,7 +69,7 @@ impl World {
 
     /// The time on GitHub's clock.
     pub(super) fn now(&self) -> Timestamp {
-        clock::now(self.skew)
+        self.stopped.unwrap_or_else(|| clock::now(self.skew))
     }
 
     /// The address that endpoints are below, as the client spells the host.
