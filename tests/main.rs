@@ -27,6 +27,7 @@ mod lifetimes;
 mod lock;
 mod manual;
 mod memory;
+mod model;
 mod package;
 mod protocol;
 mod proxy;
