@@ -83,6 +83,28 @@ fn after_a_night_asleep_the_first_who_asks_waits_and_gets_a_token_that_is_good()
     }
 }
 
+/// GitHub's answer was on its way when the lid was closed, and is read when it is opened: that token is long dead.
+#[test]
+fn a_token_that_arrived_while_the_machine_slept_is_not_handed_out() {
+    let mut client = Client::new(None, 300);
+    client.asks_and_waits();
+    client.asks_on(45 * 60 - 5, 5);
+    let github = &client.w.github;
+    // Long enough for the agent to be stopped before the answer is there.
+    github.delay(Duration::from_millis(200));
+    client.w.pass(5);
+    assert!(client.w.at_once(&client.question).is_some(), "the renewal is in the background");
+    client.w.go_on_until("the renewal has been asked for", || github.mints() == 2);
+    github.wait_for(|journal| journal.iter().all(|request| request.status.is_some()));
+    assert_eq!(client.mints(), 2, "and granted");
+    github.delay(Duration::ZERO);
+
+    client.w.pass(8 * HOUR);
+    client.w.settle();
+    client.asks_and_waits();
+    client.asks_on(2 * HOUR, 5);
+}
+
 #[test]
 fn a_wall_clock_that_is_set_makes_no_token_live_longer() {
     for hours in [-2, -1, 1, 2] {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use reference::Model;
 use subject::{ASKED, EVENTS, GRANTED, SERVED, Subject};
 
-use crate::support::github::{App, GitHub, Installation};
+use crate::support::github::{App, Fault, GitHub, Installation};
 use crate::support::inprocess::{InProcess, add_key};
 use crate::support::{KEY, OTHER_KEY};
 
@@ -52,6 +52,19 @@ fn a_token_that_arrives_after_its_key_was_removed_is_not_kept() {
     w.settle();
     assert_eq!(w.github.tokens().len(), 2, "it was granted");
     assert_eq!(w.request(&json!({"action": "status"}))["tokens"], json!([]));
+}
+
+#[test]
+fn who_asks_with_a_key_that_was_added_again_does_not_get_the_refusal_of_who_asked_with_the_removed_one() {
+    let w = with_key_and_installation_known();
+    // It is tried again, and then the key is gone that it was begun with.
+    w.github.next(Fault::Status(502));
+    assert!(w.at_once(&json!({"action": "getToken"})).is_none(), "GitHub has to be asked");
+    w.go_on_until("a token has been asked for", || w.github.mints() == 2);
+    assert_eq!(w.request(&json!({"action": "removeAllKeys"}))["ok"], true);
+    assert_eq!(w.request(&add(&w.github, 11, true))["ok"], true);
+    let answer = w.request(&json!({"action": "getToken"}));
+    assert_eq!(answer["ok"], true, "{answer}");
 }
 
 /// An agent with the first App's key, which knows where that is installed and has no token for all of it.
