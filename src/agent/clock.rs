@@ -1,4 +1,4 @@
-//! The two clocks, and GitHub's way of writing the time. The only place that asks for the time.
+//! The two clocks, how long something lives by them, and GitHub's way of writing the time. The only place that asks for the time.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,6 +14,17 @@ pub struct Now {
     /// Time since boot, the time asleep included: what lifetimes are counted in. A monotonic clock that halts in suspend
     /// would keep a key alive all weekend.
     pub boot: Duration,
+}
+
+/// A span that something lives. Thousands are kept, hence so small.
+#[derive(Clone, Copy)]
+pub struct Life {
+    /// When it began, in seconds since 1970.
+    unix: i64,
+    /// The same moment in seconds since boot.
+    boot: u32,
+    /// Seconds from then on.
+    seconds: u32,
 }
 
 /// Where the time comes from; tests bring their own.
@@ -40,6 +51,41 @@ pub fn parse_rfc3339(text: &str) -> Option<i64> {
 pub fn parse_http_date(text: &str) -> Option<i64> {
     // IMF-fixdate is RFC 2822 with the zone's old name.
     OffsetDateTime::parse(text, &time::format_description::well_known::Rfc2822).ok().map(OffsetDateTime::unix_timestamp)
+}
+
+impl Life {
+    /// A life of so many seconds from now on; of none, if they are negative.
+    pub fn new(now: Now, seconds: i64) -> Self {
+        let boot = u32::try_from(now.boot.as_secs()).unwrap_or(u32::MAX);
+        Self { unix: now.unix, boot, seconds: u32::try_from(seconds.max(0)).unwrap_or(u32::MAX) }
+    }
+
+    /// Whether there are at least `seconds` more, and one in any case.
+    pub fn lasts(self, seconds: i64, now: Now) -> bool {
+        self.seconds() - self.age(now) >= seconds.max(1)
+    }
+
+    /// Seconds since it began, by the clock that is further along: one stops in some kinds of sleep, the other can be set back.
+    pub fn age(self, now: Now) -> i64 {
+        let awake = now.boot.as_secs().saturating_sub(self.boot.into());
+        i64::try_from(awake).unwrap_or(i64::MAX).max(now.unix.saturating_sub(self.unix))
+    }
+
+    /// Seconds from its beginning to its end.
+    pub fn seconds(self) -> i64 {
+        self.seconds.into()
+    }
+
+    /// When it began, in seconds since boot.
+    pub fn began(self) -> u32 {
+        self.boot
+    }
+
+    /// Whether it ends later than another.
+    pub fn ends_after(self, other: Self) -> bool {
+        let end = |life: Self| u64::from(life.boot) + u64::from(life.seconds);
+        end(self) > end(other)
+    }
 }
 
 fn boot() -> Duration {

@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use super::api::{Apis, Tries};
-use super::clock::{self, Clock};
+use super::clock::{self, Clock, Life};
 use super::reply::{GitHubError, Reply};
 use crate::env::PROXIES;
 use crate::ids::{AppId, AppNames, Host, InstallationId, Level, Owner, Permissions, Repo, RepoName};
@@ -48,8 +48,8 @@ pub struct Granted {
     pub token: Secret<str>,
     /// When it ends, in seconds since 1970 by GitHub's clock.
     pub expires: i64,
-    /// The same moment by our clock.
-    pub expires_here: i64,
+    /// How long it lives, from when it was asked for: the machine may have slept since.
+    pub life: Life,
     /// What it may do; empty when GitHub did not say.
     pub permissions: BTreeMap<String, String>,
     /// The repositories it is narrowed to, as `OWNER/NAME`.
@@ -140,16 +140,16 @@ impl GitHub {
         let narrowing = Narrowing { repositories, permissions };
         let body = serde_json::to_vec(&narrowing).expect("a narrowing has only string keys");
         let path = format!("/app/installations/{installation}{MINT}");
+        let asked = (self.clock)();
         let reply = self.send(app, Method::POST, &path, Some(body)).await?;
-        let here = (self.clock)().unix;
-        let there = reply.date().unwrap_or_else(|| self.apis.of(app.api_url()).now());
         let body: Body = reply.read()?;
         let expires =
             clock::parse_rfc3339(&body.expires_at).ok_or(GitHubError::Unreadable("a token without a readable end"))?;
-        // By our own clock, however far it is from GitHub's: that is the one its life is measured with.
-        let expires_here = expires.saturating_sub(there.saturating_sub(here));
+        // By GitHub's clock, however far it is from ours; and a second less, since clocks are read in whole seconds.
+        let there = reply.date().unwrap_or_else(|| self.apis.of(app.api_url()).now());
+        let life = Life::new(asked, expires.saturating_sub(there + 1));
         let repositories = body.repositories.map(|all| all.into_iter().map(|one| one.full_name).collect());
-        Ok(Granted { token: body.token, expires, expires_here, permissions: body.permissions, repositories })
+        Ok(Granted { token: body.token, expires, life, permissions: body.permissions, repositories })
     }
 
     async fn one_installation(&self, app: &dyn Caller, path: &str) -> Result<Installation, GitHubError> {

@@ -12,7 +12,7 @@ use super::refuse::{Asked, install_hint, refuse};
 use super::reply::GitHubError;
 use super::signing::Signing;
 use super::state::{Found, Target};
-use super::tokens::{Life, Lookup, Scope, Token, covers, within};
+use super::tokens::{Lookup, Scope, Token, covers, within};
 use crate::ids::Repo;
 use crate::protocol::{Answer, Choice, Code, Installation, Refusal, TokenAnswer, TokenRequest, written};
 use crate::secret::Secret;
@@ -41,7 +41,13 @@ impl Agent {
 
     async fn answer(self: &Arc<Self>, question: &Arc<Question>, peer: Peer) -> Result<Token, Refusal> {
         self.confirm(&question.key, || question.shown(), peer).await?;
-        let token = self.obtain(question).await?;
+        let token = match self.obtain(question).await {
+            // What was joined had begun with this key as it was held before: it was removed, and added again.
+            Err(refusal) if refusal.code == Code::NoKey && self.still_held(&question.key).is_ok() => {
+                self.obtain(question).await?
+            }
+            answer => answer?,
+        };
         // Much can have happened while GitHub was asked.
         self.still_held(&question.key)?;
         Ok(token)
@@ -157,10 +163,8 @@ impl Agent {
             repositories: granted.repositories,
             warning: question.warning.clone(),
         }));
-        let (line, minted) = (Arc::new(Secret::from(written(&answer).into_owned())), (self.clock)());
-        // A second less: clocks are read in whole seconds.
-        let seconds = granted.expires_here.saturating_sub(minted.unix + 1);
-        let token = Token { line, key: Arc::clone(&key.fingerprint), life: Life::new(minted, seconds) };
+        let line = Arc::new(Secret::from(written(&answer).into_owned()));
+        let token = Token { line, key: Arc::clone(&key.fingerprint), life: granted.life };
         self.held(|held, now| {
             // The key may have been removed meanwhile, and with it all that was had with it.
             let still = held.keyring.get(&scope.key).is_some();

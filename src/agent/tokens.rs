@@ -8,7 +8,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use super::clock::Now;
+use super::clock::{Life, Now};
 use super::shelf::{Line, Shelf};
 use crate::ids::{Host, InstallationId, Level, Permissions, RepoName};
 use crate::secret::Secret;
@@ -54,17 +54,6 @@ pub struct Token {
     pub life: Life,
 }
 
-/// How long a token lives. Thousands are kept, hence so small.
-#[derive(Clone, Copy)]
-pub struct Life {
-    /// When it was minted, in seconds since 1970.
-    unix: i64,
-    /// The same moment in seconds since boot.
-    boot: u32,
-    /// Seconds from then on.
-    seconds: u32,
-}
-
 /// The same as a [`Token`], as it is kept.
 struct Kept {
     scope: ScopeId,
@@ -89,7 +78,7 @@ impl TokenCache {
     pub fn lookup(&self, scope: &ScopeId, min_ttl: i64, now: Now) -> Lookup {
         let Ok(at) = self.search(scope) else { return Lookup::Missing };
         let (kept, life) = (&self.tokens[at], self.tokens[at].life);
-        if life.lasts(min_ttl + life.renewal_margin(min_ttl), now) {
+        if life.lasts(min_ttl + renewal_margin(life, min_ttl), now) {
             Lookup::Good(kept.token())
         } else if life.lasts(min_ttl, now) {
             Lookup::Aging(kept.token())
@@ -110,7 +99,7 @@ impl TokenCache {
                 self.replace(before);
             }
             Err(_) if self.tokens.len() >= MAX_TOKENS => {
-                let oldest = self.tokens.iter().enumerate().min_by_key(|(_, kept)| kept.life.boot);
+                let oldest = self.tokens.iter().enumerate().min_by_key(|(_, kept)| kept.life.began());
                 let (oldest, _) = oldest.expect("there are some");
                 let oldest = self.tokens.remove(oldest);
                 self.replace(oldest);
@@ -166,7 +155,7 @@ impl TokenCache {
     /// The `most` oldest tokens.
     pub fn oldest(&self, most: usize) -> Vec<Token> {
         let mut tokens: Vec<_> = self.tokens.iter().collect();
-        tokens.sort_by_key(|kept| kept.life.boot);
+        tokens.sort_by_key(|kept| kept.life.began());
         tokens.truncate(most);
         tokens.into_iter().map(Kept::token).collect()
     }
@@ -194,33 +183,9 @@ impl Token {
     }
 }
 
-impl Life {
-    /// A life of so many seconds from now on; of none, if they are negative.
-    pub fn new(now: Now, seconds: i64) -> Self {
-        let boot = u32::try_from(now.boot.as_secs()).unwrap_or(u32::MAX);
-        Self { unix: now.unix, boot, seconds: u32::try_from(seconds.max(0)).unwrap_or(u32::MAX) }
-    }
-
-    /// Whether there are at least `seconds` more, and one in any case.
-    pub fn lasts(self, seconds: i64, now: Now) -> bool {
-        i64::from(self.seconds) - self.age(now) >= seconds.max(1)
-    }
-
-    /// Seconds since it began, by the clock that is further along: one stops in some kinds of sleep, the other can be set back.
-    pub fn age(self, now: Now) -> i64 {
-        let awake = now.boot.as_secs().saturating_sub(self.boot.into());
-        i64::try_from(awake).unwrap_or(i64::MAX).max(now.unix.saturating_sub(self.unix))
-    }
-
-    fn ends_after(self, other: Self) -> bool {
-        let end = |life: Self| u64::from(life.boot) + u64::from(life.seconds);
-        end(self) > end(other)
-    }
-
-    /// Seconds before the end of its use for who asks for `min_ttl` that it is renewed, in the background.
-    fn renewal_margin(self, min_ttl: i64) -> i64 {
-        RENEW_AHEAD.min((i64::from(self.seconds) - min_ttl) / 4)
-    }
+/// Seconds before the end of its use for who asks for `min_ttl` that a token is renewed, in the background.
+fn renewal_margin(life: Life, min_ttl: i64) -> i64 {
+    RENEW_AHEAD.min((life.seconds() - min_ttl) / 4)
 }
 
 /// How a line with this token goes on after [`START`].
@@ -388,7 +353,7 @@ mod tests {
         assert!(matches!(cache.lookup(&scope(0).id(), 1, NOW), Lookup::Missing));
         assert!(matches!(cache.lookup(&scope(1).id(), 1, NOW), Lookup::Good(_)));
         assert!(matches!(cache.lookup(&scope(MAX_TOKENS as u64).id(), 1, NOW), Lookup::Good(_)));
-        assert_eq!(cache.oldest(1)[0].life.boot, 1);
+        assert_eq!(cache.oldest(1)[0].life.began(), 1);
     }
 
     #[test]
