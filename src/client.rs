@@ -249,7 +249,7 @@ fn reason(error: &io::Error) -> String {
 }
 
 /// How long an answer may take: longer than the agent waits for GitHub and for a person, so that its own word comes first.
-const ANSWER_DEADLINE: Duration = Duration::from_mins(2);
+const ANSWER_DEADLINE: Duration = Duration::from_mins(4);
 /// How long somebody at a terminal waits without being told for what.
 const NOTICE_AFTER: Duration = Duration::from_millis(500);
 /// How long the agent may take to accept a request's bytes.

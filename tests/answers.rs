@@ -92,3 +92,49 @@ fn a_slug_that_is_no_name_is_not_shown() {
     w.add_key(NO_OPTIONS).stderr(format!("Identity added: app-{APP_ID} (App {APP_ID} on {HOST})\n")).ok();
     assert!(!w.apptoken(["list", "--json"]).text().contains("FAKE"));
 }
+
+#[test]
+fn what_github_does_not_say_does_not_count_as_granted() {
+    let w = World::with_key();
+    for answer in
+        [json!({"permissions": {"contents": "read"}}), json!({"permissions": {"contents": "read"}, "repositories": []})]
+    {
+        w.github.next_on(MINT, granted(&answer));
+        w.apptoken(["token", "--repo", "octo/hello"]).fails(1, ["repositor"]);
+        w.add_key(NO_OPTIONS).stderr_contains("Identity added").ok();
+    }
+    w.github.next_on(MINT, granted(&json!({"permissions": {}})));
+    w.apptoken(["token", "--permissions", "contents=read"]).fails(1, ["without a word on what it may do"]);
+}
+
+#[test]
+fn what_could_not_be_a_token_is_not_handed_out() {
+    let w = World::with_key();
+    for token in ["", "ghs_a\nhost=evil.example", "ghs_a b", "ghs_\u{0}", "ghs_\u{e9}"] {
+        w.github.next_on(MINT, granted(&json!({"token": token, "permissions": {}})));
+        w.apptoken(["token"]).fails(1, ["in the place of a token"]);
+        w.add_key(NO_OPTIONS).stderr_contains("Identity added").ok();
+    }
+}
+
+#[test]
+fn a_key_that_was_added_again_for_another_api_gets_no_token_of_the_one_before() {
+    let w = World::with_agent();
+    let before = crate::support::github::GitHub::start();
+    crate::support::install_our_app(&before);
+    let add = |url: &str| {
+        let key = w.command(APPTOKEN).args(["add", "key.pem", "--offline", "--app-id", "123456", "--host", HOST]);
+        key.args(["--api-url", url]).run().stderr_contains("Identity added").ok();
+    };
+    add(&before.url());
+    before.delay(std::time::Duration::from_millis(500));
+    let question = json!({"action": "getToken", "installationId": INSTALLATION_ID});
+    let mut asking = w.connect();
+    asking.send(question.to_string());
+    before.wait_for(|journal| journal.iter().any(|request| request.is(MINT)));
+    w.apptoken(["remove", "--all"]).stderr_contains("removed").ok();
+    add(&w.github.url());
+    let token = w.request(&question)["token"].as_str().expect("a token").to_owned();
+    assert!(w.github.is_live(&token) && !before.tokens().iter().any(|old| old.value == token));
+    assert_eq!(asking.answer()["code"], "no_key");
+}

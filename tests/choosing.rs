@@ -127,3 +127,14 @@ fn an_empty_narrowing_is_refused_at_every_entrance() {
     let by_option = w.command(APPTOKEN).args(["token", "--repo", "octo/hello"]).env("APPTOKEN_REPO", "");
     by_option.run().line();
 }
+
+#[test]
+fn a_repository_in_the_environment_is_not_dropped_by_what_only_chooses() {
+    let w = World::with_key();
+    w.github.install(APP_ID, Installation::new(2, "acme").repositories(&["web"]));
+    let narrow = |args: &[&str]| w.command(APPTOKEN).arg("token").args(args).env("APPTOKEN_REPO", "octo/hello").run();
+    assert_eq!(narrow(&["--owner", "octo", "--json"]).json()["repositories"], json!(["octo/hello"]));
+    narrow(&["--owner", "acme"]).fails(64, ["APPTOKEN_REPO"]);
+    narrow(&["--installation-id", "2"]).fails(64, ["APPTOKEN_REPO"]);
+    assert_eq!(narrow(&["--repo", "acme/web", "--json"]).json()["repositories"], json!(["acme/web"]));
+}

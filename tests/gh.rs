@@ -61,7 +61,7 @@ fn gh_takes_our_place_and_no_process_of_ours_stays_behind() {
 #[test]
 fn everything_after_gh_is_ghs() {
     let w = World::with_key();
-    let args = ["--help", "-R", "octo/hello", "--repo=x", "--app", "a b", "", "--", "-q", "*"];
+    let args = ["--help", "-R", "octo/hello", "--repo=octo/tools", "--app", "a b", "", "--", "-q", "*"];
     assert_eq!(w.with_fake_gh(r#"printf '<%s>\n' "$@""#, &args), args.map(|arg| format!("<{arg}>\n")).concat());
 }
 
@@ -226,6 +226,17 @@ fn a_token_never_goes_to_the_host_of_a_repository_elsewhere() {
     run("GH_HOST", HOST, &["api", "--hostname", "acme.ghe.com", "user"]).fails(1, ["another host"]);
     run("APPTOKEN_HOST", HOST, &["api", "--hostname=acme.ghe.com", "repos/octo/hello"]).fails(1, ["another host"]);
     run("X", "", &["auth", "status", "--hostname", "acme.ghe.com"]).fails(1, ["no key"]);
+    for evil in ["git@evil.example:o/r", "ssh://git@evil.example/o/r"] {
+        run("GH_REPO", evil, &["pr", "list"]).fails(1, ["no key"]);
+        run("APPTOKEN_HOST", HOST, &["pr", "list", "-R", evil]).fails(1, ["another host"]);
+        run("APPTOKEN_HOST", HOST, &["repo", "clone", evil]).fails(1, ["another host"]);
+    }
+    for evil in ["http://evil.example/o/r/pull/1", "https://api.evil.ghe.com/x"] {
+        run("APPTOKEN_HOST", HOST, &["api", evil]).fails(1, ["another host"]);
+        run("APPTOKEN_HOST", HOST, &["pr", "view", evil]).fails(1, ["another host"]);
+    }
+    run("X", "", &["pr", "list", "-R", "no repository"]).fails(64, ["--repo", "OWNER/REPO"]);
+    run("GH_REPO", "no repository", &["pr", "list"]).fails(64, ["GH_REPO"]);
     assert!(!w.path("home/ran").exists(), "gh was not run");
     assert_eq!(w.github.mints(), 0);
 }

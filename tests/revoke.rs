@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::github::{App, Fault, Installation, IssuedToken};
+use crate::support::wait::{DEADLINE, wait_until};
 use crate::support::{AGENT, APP_ID, APPTOKEN, HOST, NO_OPTIONS, OTHER_KEY, SLUG, World};
 
 const REVOKE: &str = "DELETE /installation/token";
@@ -164,6 +165,48 @@ fn a_token_for_another_host_is_revoked_there() {
     let there = w.token(&["--host", "ghe.example"]);
     w.apptoken(["revoke", &there]).stderr("Tokens revoked: 1\n").ok();
     assert_eq!((other.count(REVOKE), w.github.count(REVOKE)), (1, 0));
+}
+
+#[test]
+fn what_fails_at_one_host_leaves_no_token_alive_at_another() {
+    let w = World::with_key();
+    let other = crate::support::github::GitHub::start();
+    other.add_app(App::new(APP_ID, "elsewhere").key_pem(OTHER_KEY));
+    other.install(APP_ID, Installation::new(70, "else").repositories(&["x", "y"]).permissions(&[("contents", "read")]));
+    w.file("other.pem", OTHER_KEY);
+    let (url, app) = (other.url(), APP_ID.to_string());
+    let add = ["add", "other.pem", "--app-id", &app, "--host", "ghe.example", "--api-url", &url];
+    w.apptoken(add).stderr_contains("Identity added").ok();
+    for name in ["x", "y"] {
+        w.token(&["--host", "ghe.example", "--repo", &format!("else/{name}")]);
+    }
+    let permissions = ["contents=read", "contents=write", "pull_requests=read", "pull_requests=write"];
+    for permissions in permissions {
+        for repo in ["octo/hello", "octo/tools"] {
+            w.token(&["--host", HOST, "--permissions", permissions, "--repo", repo]);
+        }
+    }
+    for failure in [Fault::Status(502), Fault::Verbatim { status: 403, headers: Vec::new(), body: SUSPENDED.into() }] {
+        other.always(REVOKE, failure);
+        w.apptoken(["revoke", "--all"]).fails(1, ["could not be revoked"]);
+        assert_eq!(w.living(), 0);
+    }
+}
+
+const SUSPENDED: &str = r#"{"message":"This installation has been suspended"}"#;
+
+#[test]
+fn who_asks_for_it_and_leaves_has_asked_for_it() {
+    let w = World::with_key();
+    for repo in ["octo/hello", "octo/tools"] {
+        w.token(&["--repo", repo]);
+    }
+    w.github.delay(Duration::from_millis(300));
+    let mut leaving = w.connect();
+    leaving.send(json!({"action": "removeKey", "key": SLUG, "revoke": true}).to_string());
+    w.github.wait_for(|journal| journal.iter().any(|request| request.is(REVOKE)));
+    drop(leaving);
+    wait_until("all are revoked", DEADLINE, || w.living() == 0);
 }
 
 impl World {

@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::github::{Fault, Installation, TokenFormat};
+use crate::support::github::{App, Fault, Installation, TokenFormat};
 use crate::support::peer::Peer;
 use crate::support::process::{allow_open_files, resident, tell};
 use crate::support::together::at_once;
 use crate::support::wait::{DEADLINE, wait_until};
-use crate::support::{APP_ID, World};
+use crate::support::{APP_ID, OTHER_KEY, SLUG, World};
 
 const MINT: &str = "POST /app/installations/*/access_tokens";
 
@@ -191,3 +191,36 @@ const PERMISSIONS: [&str; 8] =
     ["actions", "checks", "contents", "deployments", "issues", "pages", "pull_requests", "statuses"];
 /// A token of 520 characters, in the line in which it is handed out, and its place in the cache: two kilobytes at the most.
 const MEMORY_FOR_TOKENS: u64 = 20_000_000;
+
+/// Who asks and leaves, again and again, costs what is under way, and no more.
+#[test]
+fn who_asks_and_leaves_fills_nothing_and_delays_no_other_app() {
+    let w = World::with_key();
+    let repositories: Vec<String> = (0..400).map(|number| format!("r{number}")).collect();
+    let names: Vec<&str> = repositories.iter().map(String::as_str).collect();
+    w.github.install(APP_ID, Installation::new(2, "acme").repositories(&names));
+    w.github.add_app(App::new(7, "other").key_pem(OTHER_KEY));
+    w.github.install(7, Installation::new(70, "else").repositories(&["x"]).permissions(&[("contents", "read")]));
+    w.file("other.pem", OTHER_KEY);
+    w.add_for("7", "other.pem").run().stderr_contains("Identity added").ok();
+    w.github.always("POST /app/installations/2/access_tokens", Fault::Delay(Duration::from_secs(2)));
+
+    let ask = |number: usize| json!({"action": "getToken", "app": SLUG, "installationId": 2, "repositories": [repositories[number % 400]]});
+    for round in 0..40 {
+        let mut leaving: Vec<_> = (0..50).map(|_| w.connect()).collect();
+        for (number, client) in leaving.iter_mut().enumerate() {
+            client.send(ask(round * 50 + number).to_string());
+        }
+    }
+    let mut staying: Vec<_> = (0..100).map(|_| w.connect()).collect();
+    for (number, client) in staying.iter_mut().enumerate() {
+        client.send(ask(number).to_string());
+    }
+    let asked = Instant::now();
+    let answer = w.request(&json!({"action": "getToken", "app": "other"}));
+    assert_eq!(answer["ok"], true, "{answer}");
+    assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+    // Those who left had asked for two thousand.
+    let mints = w.github.count("POST /app/installations/2/access_tokens");
+    assert!(mints < 100, "{mints}");
+}

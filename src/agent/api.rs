@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 use super::clock::Clock;
 use super::reply::GitHubError;
@@ -19,6 +19,10 @@ pub(super) struct Api {
     /// How far its clock is ahead of ours, in seconds, as learnt from its `Date`.
     ahead: AtomicI64,
     turns: Semaphore,
+    /// A part of the turns for each App, so that one that asks for much leaves some to the others.
+    shares: Mutex<HashMap<AppId, Arc<Semaphore>>>,
+    /// One large answer is received at a time, so that the memory for them is bounded.
+    pub(super) large: Arc<Semaphore>,
     /// Until when, in time since boot, each App is to ask nothing.
     pauses: Mutex<HashMap<AppId, Duration>>,
 }
@@ -29,11 +33,19 @@ pub(super) struct Apis {
     known: Mutex<HashMap<String, Arc<Api>>>,
 }
 
+/// Leave to ask, until it is dropped. The semaphores are never closed.
+pub(super) struct Turn<'a> {
+    _share: Result<OwnedSemaphorePermit, AcquireError>,
+    _turn: Result<SemaphorePermit<'a>, AcquireError>,
+}
+
 /// How far one call has come with its tries.
 pub(super) struct Tries {
     until: Instant,
     failed: u32,
     clock_was_set: bool,
+    /// What the API asked for when it could not answer.
+    not_before: Option<Instant>,
 }
 
 impl Apis {
@@ -58,7 +70,14 @@ impl Apis {
 
 impl Api {
     fn new(clock: Clock) -> Self {
-        Self { clock, ahead: AtomicI64::new(0), turns: Semaphore::new(MAX_AT_ONCE), pauses: Mutex::default() }
+        Self {
+            clock,
+            ahead: AtomicI64::new(0),
+            turns: Semaphore::new(MAX_AT_ONCE),
+            shares: Mutex::default(),
+            large: Arc::new(Semaphore::new(1)),
+            pauses: Mutex::default(),
+        }
     }
 
     /// The time there, in seconds since 1970, as far as is known.
@@ -67,11 +86,14 @@ impl Api {
     }
 
     /// Waits until this App may ask, and it is its turn; refuses at once when that takes longer than the tries may.
-    pub(super) async fn turn(&self, app: &AppId, tries: &Tries) -> Result<SemaphorePermit<'_>, GitHubError> {
+    pub(super) async fn turn(&self, app: &AppId, tries: &Tries) -> Result<Turn<'_>, GitHubError> {
+        let share = self.share(app);
         loop {
-            let turn = timeout_at(tries.until, self.turns.acquire()).await.map_err(|_| GitHubError::Timeout)?;
+            let turn =
+                async { Turn { _share: Arc::clone(&share).acquire_owned().await, _turn: self.turns.acquire().await } };
+            let turn = timeout_at(tries.until, turn).await.map_err(|_| GitHubError::Timeout)?;
             let Some(left) = self.pause_left(app) else {
-                return Ok(turn.expect("the semaphore is never closed"));
+                return Ok(turn);
             };
             drop(turn);
             if Instant::now() + left >= tries.until {
@@ -93,6 +115,9 @@ impl Api {
                 return Err(GitHubError::ClockSkew(there.map(|there| there.saturating_sub((self.clock)().unix))));
             }
             GitHubError::RateLimited(seconds) => self.pause(app, Duration::from_secs(seconds.unwrap_or(UNSAID_PAUSE))),
+            GitHubError::Unavailable(_, seconds) => {
+                tries.not_before = Some(Instant::now() + Duration::from_secs(seconds));
+            }
             ref error if error.is_passing() => {}
             error => return Err(error),
         }
@@ -101,13 +126,22 @@ impl Api {
             return Err(error);
         }
         if error.is_passing() {
-            let wait = back_off(tries.failed);
-            if Instant::now() + wait >= tries.until {
+            let wait = Instant::now() + back_off(tries.failed);
+            let wait = tries.not_before.take().map_or(wait, |not_before| wait.max(not_before));
+            if wait >= tries.until {
                 return Err(error);
             }
-            sleep(wait).await;
+            sleep_until(wait).await;
         }
         Ok(())
+    }
+
+    fn share(&self, app: &AppId) -> Arc<Semaphore> {
+        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        if shares.len() >= MAX_APIS {
+            shares.retain(|_, share| Arc::strong_count(share) > 1);
+        }
+        Arc::clone(shares.entry(app.clone()).or_insert_with(|| Arc::new(Semaphore::new(MAX_OF_ONE_APP))))
     }
 
     fn pause(&self, app: &AppId, span: Duration) {
@@ -127,7 +161,7 @@ impl Api {
 
 impl Tries {
     pub(super) fn new() -> Self {
-        Self { until: Instant::now() + DEADLINE, failed: 0, clock_was_set: false }
+        Self { until: Instant::now() + DEADLINE, failed: 0, clock_was_set: false, not_before: None }
     }
 
     /// Makes one try, within the time that it may take.
@@ -157,7 +191,9 @@ pub(super) const UNSAID_PAUSE: u64 = 60;
 const MAX_PAUSE: Duration = Duration::from_hours(1);
 /// Requests to one API at a time. GitHub wants few; and each takes memory while it lasts.
 const MAX_AT_ONCE: usize = 8;
-/// APIs remembered, as many as there can be keys.
+/// Of these, requests for one App.
+const MAX_OF_ONE_APP: usize = 5;
+/// APIs remembered, and Apps of one, as many as there can be keys.
 const MAX_APIS: usize = 100;
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! One flight a question: who asks what is being asked already joins, and who leaves cancels it for nobody. What GitHub
+//! One flight a question: who asks what is being asked already joins; who leaves cancels it for nobody, and the last one
+//! to leave ends it. What GitHub
 //! refused is not asked again for a moment: a stampede of failures is one request as well.
 
 use std::collections::HashMap;
@@ -18,16 +19,18 @@ pub struct Flights<K, T> {
 }
 
 type Board<K, T> = HashMap<K, Flight<T>>;
+type Landing<T> = Option<Result<T, Refusal>>;
 
 struct Flight<T> {
-    landing: watch::Receiver<Option<Result<T, Refusal>>>,
+    /// Who waits subscribes here, with the board in hand.
+    landing: watch::Sender<Landing<T>>,
     /// Until when its failure is remembered, in time since boot; none while it is under way.
     remembered_until: Option<Duration>,
 }
 
 impl<K, T> Flights<K, T>
 where
-    K: Clone + Eq + Hash + Send + 'static,
+    K: Clone + Eq + Hash + Send + Sync + 'static,
     T: Clone + Send + Sync + 'static,
 {
     /// An empty sky.
@@ -42,7 +45,7 @@ where
         question: K,
         flight: impl Future<Output = Result<T, Refusal>> + Send + 'static,
     ) -> Result<T, Refusal> {
-        let mut landing = self.start(question, flight);
+        let mut landing = self.board(question, flight)?;
         match landing.wait_for(Option::is_some).await.map(|answer| answer.clone()) {
             Ok(Some(answer)) => answer,
             // It panicked.
@@ -51,27 +54,46 @@ where
         }
     }
 
-    /// Starts `flight` unless there is one for `question`; nobody needs to wait for it.
-    pub fn start(
+    /// Starts `flight` unless there is one for `question`, or there are too many; nobody waits for it.
+    pub fn start(&self, question: K, flight: impl Future<Output = Result<T, Refusal>> + Send + 'static) {
+        if let Ok(landing) = self.board(question, flight) {
+            // As long as it is under way, somebody does.
+            tokio::spawn(async move {
+                let mut landing = landing;
+                let _ = landing.wait_for(Option::is_some).await;
+            });
+        }
+    }
+
+    fn board(
         &self,
         question: K,
         flight: impl Future<Output = Result<T, Refusal>> + Send + 'static,
-    ) -> watch::Receiver<Option<Result<T, Refusal>>> {
+    ) -> Result<watch::Receiver<Landing<T>>, Refusal> {
         let (clock, now) = (self.clock, (self.clock)().boot);
         let mut board = lock(&self.board);
         if let Some(flight) = board.get(&question)
             && flight.remembered_until.is_none_or(|until| now < until)
         {
-            return flight.landing.clone();
+            return Ok(flight.landing.subscribe());
         }
         if board.len() >= MAX_ON_BOARD {
             board.retain(|_, flight| flight.remembered_until.is_none());
         }
+        if board.len() >= MAX_ON_BOARD {
+            return Err(
+                Refusal::new(Code::Busy, "GitHub is being asked too much at once").hint("try again in a moment")
+            );
+        }
         let (land, landing) = watch::channel(None);
-        board.insert(question.clone(), Flight { landing: landing.clone(), remembered_until: None });
+        board.insert(question.clone(), Flight { landing: land.clone(), remembered_until: None });
         let arrival = Arrival { board: Arc::clone(&self.board), question };
         tokio::spawn(async move {
-            let answer = flight.await;
+            let answer = tokio::select! {
+                answer = flight => answer,
+                // All who asked have left.
+                () = arrival.abandoned(&land) => return,
+            };
             if answer.as_ref().is_err_and(is_remembered) {
                 arrival.remember(clock().boot + REMEMBERED);
             }
@@ -79,7 +101,7 @@ where
             drop(arrival);
             land.send_replace(Some(answer));
         });
-        landing
+        Ok(landing)
     }
 
     /// Forgets what was refused: something has changed.
@@ -95,6 +117,18 @@ struct Arrival<K: Eq + Hash, T> {
 }
 
 impl<K: Eq + Hash, T> Arrival<K, T> {
+    /// Waits until nobody waits, and takes it off the board before anybody can join it again.
+    async fn abandoned(&self, land: &watch::Sender<Landing<T>>) {
+        loop {
+            land.closed().await;
+            let mut board = lock(&self.board);
+            if land.receiver_count() == 0 {
+                board.remove(&self.question);
+                return;
+            }
+        }
+    }
+
     fn remember(&self, until: Duration) {
         if let Some(flight) = lock(&self.board).get_mut(&self.question) {
             flight.remembered_until = Some(until);
@@ -134,7 +168,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// How long a failure is remembered: longer than those take who asked at the same time, and shorter than a person who has
 /// mended it and tries again.
 const REMEMBERED: Duration = Duration::from_secs(2);
-/// Questions on the board beyond which failures are forgotten early.
+/// Questions on the board, beyond which failures are forgotten early, and what is new is refused.
 const MAX_ON_BOARD: usize = 1000;
 
 #[cfg(test)]

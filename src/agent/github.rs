@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::pin::Pin;
+use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 use reqwest::{Client, Method, Proxy, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::api::{Apis, Tries};
 use super::clock::{self, Clock, Life};
@@ -70,6 +72,10 @@ impl GitHub {
     /// All installations, page after page:
     /// <https://docs.github.com/en/rest/apps/apps#list-installations-for-the-authenticated-app>
     pub async fn installations(&self, app: &dyn Caller) -> Result<Vec<Installation>, GitHubError> {
+        timeout(LIST_DEADLINE, self.pages(app)).await.unwrap_or(Err(GitHubError::Timeout))
+    }
+
+    async fn pages(&self, app: &dyn Caller) -> Result<Vec<Installation>, GitHubError> {
         let mut found = Vec::new();
         let mut next = Some("/app/installations?per_page=100".to_owned());
         for _ in 0..MAX_PAGES {
@@ -146,6 +152,10 @@ impl GitHub {
         let expires =
             clock::parse_rfc3339(&body.expires_at).ok_or(GitHubError::Unreadable("a token without a readable end"))?;
         // By GitHub's clock, however far it is from ours; and a second less, since clocks are read in whole seconds.
+        // It becomes a line of git's, a header and a variable; what it means is nobody's business.
+        if body.token.expose().is_empty() || !body.token.expose().bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(GitHubError::Unreadable("something in the place of a token"));
+        }
         let there = reply.date().unwrap_or_else(|| self.apis.of(app.api_url()).now());
         let life = Life::new(asked, expires.saturating_sub(there + 1));
         let repositories = body.repositories.map(|all| all.into_iter().map(|one| one.full_name).collect());
@@ -198,11 +208,11 @@ impl GitHub {
                 let credential = caller.credential(api.now()).await?;
                 let request = client.request(method.clone(), url.clone()).headers(headers());
                 let request = request.header(AUTHORIZATION, bearer(&credential)?);
-                let reply = Reply::to(match &body {
+                let request = match &body {
                     Some(body) => request.header(CONTENT_TYPE, HeaderValue::from_static(JSON)).body(body.clone()),
                     None => request,
-                });
-                let reply = reply.await?;
+                };
+                let reply = Reply::to(request, &api.large).await?;
                 reply.judge((self.clock)().unix).map(|()| reply)
             };
             let result = tries.within(attempt).await;
@@ -333,6 +343,8 @@ const JSON: &str = "application/json";
 const MINT: &str = "/access_tokens";
 /// Redirects followed for one request; GitHub uses one, for renamed repositories.
 const MAX_REDIRECTS: usize = 5;
+/// How long reading all pages may take.
+const LIST_DEADLINE: Duration = Duration::from_mins(1);
 /// Pages of 100 installations read at the most.
 const MAX_PAGES: usize = 100;
 

@@ -88,20 +88,31 @@ impl Agent {
             Request::ListKeys => Ok(Answer::Keys(Keys {
                 keys: self.held(|held, now| held.keyring.iter().map(|key| key.info(now)).collect())?,
             })),
-            Request::RemoveKey(which) => self.remove(which).await.map(Answer::Removed),
-            Request::RemoveAllKeys(how) => self.remove_all(how).await.map(Answer::Removed),
+            // Who asks for one of these and leaves has asked for it all the same.
+            Request::RemoveKey(which) => {
+                self.to_the_end(|agent| async move { agent.remove(which).await.map(Answer::Removed) }).await
+            }
+            Request::RemoveAllKeys(how) => {
+                self.to_the_end(|agent| async move { agent.remove_all(how).await.map(Answer::Removed) }).await
+            }
+            Request::Revoke(which) => {
+                self.to_the_end(|agent| async move { agent.revoke(which).await.map(Answer::Revoked) }).await
+            }
             Request::Lock(with) => {
-                // Who locks and leaves has locked.
-                let agent = Arc::clone(self);
-                let locking = tokio::spawn(async move { agent.lock(with.passphrase).await });
-                locking.await.expect("locking does not panic").map(Answer::Done)
+                self.to_the_end(|agent| async move { agent.lock(with.passphrase).await.map(Answer::Done) }).await
             }
             Request::Unlock(with) => self.unlock(with.passphrase).await.map(Answer::Done),
             Request::Installations(choice) => self.where_installed(&choice, peer).await.map(Answer::Installations),
             Request::Whoami(choice) => self.whoami(choice, peer).await.map(Answer::Whoami),
-            Request::Revoke(which) => self.revoke(which).await.map(Answer::Revoked),
             Request::DropToken(which) => self.drop_token(&which.token).map(Answer::Dropped),
         }
+    }
+
+    async fn to_the_end<F>(self: &Arc<Self>, work: impl FnOnce(Arc<Self>) -> F) -> Result<Answer, Refusal>
+    where
+        F: Future<Output = Result<Answer, Refusal>> + Send + 'static,
+    {
+        tokio::spawn(work(Arc::clone(self))).await.expect("it does not panic")
     }
 
     /// Forgets every key and token; returns the names of the keys.

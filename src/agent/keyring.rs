@@ -1,6 +1,7 @@
 //! The keys held: which one is meant, and when each is forgotten.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
@@ -24,6 +25,8 @@ pub struct Keyring {
 pub struct HeldKey {
     /// What it is called here; no two keys share a name.
     pub name: String,
+    /// Its number here; the same key added again, perhaps for another App or API, has another.
+    pub number: u64,
     /// The fingerprint that GitHub shows for it; it is what makes a key that key.
     pub fingerprint: Arc<str>,
     /// Its size.
@@ -98,6 +101,11 @@ impl Keyring {
     /// The key of this fingerprint.
     pub fn get(&self, fingerprint: &str) -> Option<&Arc<HeldKey>> {
         self.keys.iter().find(|key| *key.fingerprint == *fingerprint)
+    }
+
+    /// Whether this very key is held, and was not removed or added again since.
+    pub fn holds(&self, key: &HeldKey) -> bool {
+        self.keys.iter().any(|held| held.number == key.number)
     }
 
     /// The key of this name or fingerprint.
@@ -182,6 +190,7 @@ impl HeldKey {
         let parcel: Parcel = serde_json::from_slice(bytes.expose()).ok()?;
         let pkcs1 = Zeroizing::new(STANDARD.decode(parcel.pkcs1.expose()).ok()?);
         Some(Self {
+            number: next_number(),
             name: parcel.name,
             fingerprint: parcel.fingerprint.into(),
             bits: parcel.bits,
@@ -208,6 +217,12 @@ impl HeldKey {
                 number(app.id) || app.client_id.as_deref() == Some(word) || app.slug.as_deref() == Some(word)
             })
     }
+}
+
+/// A number that no key had before.
+pub fn next_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A key as it is written down to be sealed.
@@ -238,6 +253,7 @@ pub(super) mod tests {
     /// A key that signs nothing.
     pub(in crate::agent) fn key(name: &str, fingerprint: &str, app_id: u64, host: &str) -> HeldKey {
         HeldKey {
+            number: next_number(),
             name: name.into(),
             fingerprint: fingerprint.into(),
             bits: 2048,

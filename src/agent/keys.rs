@@ -7,7 +7,7 @@ use super::clock;
 use super::github::{Caller, api_base, host_of_api};
 use super::handler::{Agent, gone};
 use super::key::AppKey;
-use super::keyring::{HeldKey, NotAdded, NotChosen};
+use super::keyring::{HeldKey, NotAdded, NotChosen, next_number};
 use super::refuse::{Asked, refuse};
 use super::reply::GitHubError;
 use super::revoke::Living;
@@ -27,8 +27,7 @@ impl Agent {
 
     /// Whether a key is held, and can be used.
     pub(super) fn still_held(&self, key: &HeldKey) -> Result<(), Refusal> {
-        let held = self.held(|held, _| held.keyring.get(&key.fingerprint).is_some())?;
-        if held { Ok(()) } else { Err(gone()) }
+        if self.held(|held, _| held.keyring.holds(key))? { Ok(()) } else { Err(gone()) }
     }
 
     /// Holds a new key, once it is known to be good.
@@ -123,6 +122,7 @@ impl Agent {
             .hint("write it like https://api.github.com or http://127.0.0.1:8080")
         })?;
         Ok(HeldKey {
+            number: next_number(),
             name: String::new(),
             fingerprint: fingerprint.into(),
             bits,

@@ -41,13 +41,7 @@ impl Agent {
 
     async fn answer(self: &Arc<Self>, question: &Arc<Question>, peer: Peer) -> Result<Token, Refusal> {
         self.confirm(&question.key, || question.shown(), peer).await?;
-        let token = match self.obtain(question).await {
-            // What was joined had begun with this key as it was held before: it was removed, and added again.
-            Err(refusal) if refusal.code == Code::NoKey && self.still_held(&question.key).is_ok() => {
-                self.obtain(question).await?
-            }
-            answer => answer?,
-        };
+        let token = self.obtain(question).await?;
         // Much can have happened while GitHub was asked.
         self.still_held(&question.key)?;
         Ok(token)
@@ -167,7 +161,7 @@ impl Agent {
         let token = Token { line, key: Arc::clone(&key.fingerprint), life: granted.life };
         self.held(|held, now| {
             // The key may have been removed meanwhile, and with it all that was had with it.
-            let still = held.keyring.get(&scope.key).is_some();
+            let still = held.keyring.holds(key);
             if still {
                 held.tokens.expire(now);
                 held.tokens.keep(scope.id(), &token);
@@ -186,15 +180,23 @@ impl Agent {
 /// A token must be good for what was asked, and for no more: what GitHub says it granted is held against the question.
 fn check_scope(scope: &Scope, target: &Target, granted: &Granted) -> Result<(), GitHubError> {
     if let Some(asked) = &scope.permissions {
-        // GitHub need not say what it granted.
-        if !granted.permissions.is_empty() && !covers(&granted.permissions, asked) {
+        if granted.permissions.is_empty() {
+            return Err(GitHubError::Unreadable("a token without a word on what it may do"));
+        }
+        if !covers(&granted.permissions, asked) {
             return Err(GitHubError::PermissionNotGranted);
         }
         if !within(&granted.permissions, asked) {
             return Err(GitHubError::Unreadable("a token that may do more than was asked for"));
         }
     }
-    let Some(repositories) = &granted.repositories else { return Ok(()) };
+    let Some(repositories) = &granted.repositories else {
+        let unsaid = GitHubError::Unreadable("a token without a word on its repositories");
+        return if scope.repositories.is_empty() { Ok(()) } else { Err(unsaid) };
+    };
+    if repositories.len() < scope.repositories.len() {
+        return Err(GitHubError::RepositoryNotGranted);
+    }
     let fits = |full: &String| {
         full.parse::<Repo>().is_ok_and(|repo| {
             let owned = !matches!(target, Target::Repo(asked) if asked.owner != repo.owner);

@@ -69,7 +69,7 @@ impl Question {
 
     /// Which look-up answers it.
     pub(super) fn place(&self) -> Place {
-        Place { key: Arc::clone(&self.key.fingerprint), target: self.target.clone() }
+        Place { key: Arc::clone(&self.key.fingerprint), number: self.key.number, target: self.target.clone() }
     }
 
     /// Whether the installation is found by anything else than its number.
@@ -81,6 +81,7 @@ impl Question {
     pub(super) fn scope_at(&self, found: &Found) -> Scope {
         Scope {
             key: Arc::clone(&self.key.fingerprint),
+            number: self.key.number,
             host: self.key.host.clone(),
             installation: found.id,
             repositories: self.repositories.clone(),

@@ -103,6 +103,13 @@ pub fn refuse(error: &GitHubError, key: &HeldKey, asked: Asked<'_>) -> Refusal {
             format!("{} does not speak the version of the API that this program does", key.api_url),
         )
         .hint("look for a newer apptoken"),
+        GitHubError::Unavailable(status, seconds) => {
+            let mut refusal =
+                Refusal::new(Code::GithubUnavailable, format!("{} answered with status {status}", key.api_url))
+                    .hint(format!("try again in {seconds} seconds"));
+            refusal.retry_after = Some(*seconds);
+            refusal
+        }
         GitHubError::Status(status) => {
             Refusal::new(Code::GithubUnavailable, format!("{} answered with status {status}", key.api_url))
                 .hint("try again; see https://www.githubstatus.com/ if it stays so")

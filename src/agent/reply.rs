@@ -1,11 +1,13 @@
 //! One reply of GitHub's: received whole, within bounds, and judged.
 
+use std::sync::Arc;
+
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LINK};
 use reqwest::{RequestBuilder, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock;
 use super::network::{self, Reason};
@@ -16,12 +18,14 @@ pub(super) struct Reply {
     headers: HeaderMap,
     body: Vec<u8>,
     /// Held by a large one for as long as it is there.
-    _turn: Option<SemaphorePermit<'static>>,
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Reply {
     /// Sends a request and receives the reply.
-    pub(super) async fn to(request: RequestBuilder) -> Result<Self, GitHubError> {
+    ///
+    /// A large one waits for its turn in `large`, which it keeps for as long as it is there.
+    pub(super) async fn to(request: RequestBuilder, large: &Arc<Semaphore>) -> Result<Self, GitHubError> {
         let mut response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let most = if status.is_success() && is_json(&headers) { MAX_ANSWER } else { MAX_OTHER };
@@ -32,7 +36,7 @@ impl Reply {
                 return Err(GitHubError::Unreadable("an answer that is too large"));
             }
             if turn.is_none() && body.len() + piece.len() > LARGE {
-                turn = LARGE_TURN.acquire().await.ok();
+                turn = Arc::clone(large).acquire_owned().await.ok();
             }
             body.extend_from_slice(&piece);
         }
@@ -60,7 +64,10 @@ impl Reply {
             return Err(GitHubError::Redirected);
         }
         if self.status.is_server_error() {
-            return Err(GitHubError::Status(status));
+            return Err(match self.header("retry-after").and_then(|_| self.pause(now)) {
+                Some(seconds) => GitHubError::Unavailable(status, seconds),
+                None => GitHubError::Status(status),
+            });
         }
         let Body { message, errors } = serde_json::from_slice(&self.body).unwrap_or_default();
         let says = |words: &str| message.contains(words);
@@ -169,6 +176,8 @@ pub enum GitHubError {
     Redirected,
     /// The API version that is asked for is not spoken any more.
     VersionGone,
+    /// 5xx, with the seconds after which to ask again.
+    Unavailable(u16, u64),
     /// A status that has no meaning here.
     Status(u16),
     /// An answer that is not what the API promises.
@@ -178,7 +187,7 @@ pub enum GitHubError {
 impl GitHubError {
     /// Whether it says nothing about what was asked: it may be gone at the next try.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Timeout | Self::Unreachable(_) | Self::Status(500..))
+        matches!(self, Self::Timeout | Self::Unreachable(_) | Self::Unavailable(..) | Self::Status(500..))
     }
 }
 
@@ -203,7 +212,5 @@ const MAX_ANSWER: usize = 4 * 1024 * 1024;
 const MAX_OTHER: usize = 1024 * 1024;
 /// Bytes from which on an answer takes a turn: what is ordinary is far smaller.
 const LARGE: usize = 64 * 1024;
-/// One large answer is received at a time, so that the memory for them is bounded.
-static LARGE_TURN: Semaphore = Semaphore::const_new(1);
 /// Room set aside for an answer: a minted token with its surroundings.
 const BODY_ROOM: usize = 8 * 1024;

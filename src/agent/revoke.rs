@@ -1,5 +1,6 @@
 //! Ending tokens before their time: at GitHub, and here.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -53,34 +54,39 @@ impl Agent {
         })
     }
 
-    /// Revokes some at a time until one fails; returns how many are dead, and how many not and why.
+    /// Revokes some at a time; returns how many are dead, and how many not and why. An API that cannot be reached is not asked
+    /// about the rest of its tokens.
     async fn end(self: &Arc<Self>, tokens: Vec<Living>) -> (usize, Option<(usize, Refusal)>) {
         let all = tokens.len();
-        let (mut revoked, mut failure) = (0, None);
+        let (mut revoked, mut failure, mut gone) = (0, None, HashSet::new());
         let mut waiting = tokens.into_iter();
         let mut under_way = JoinSet::new();
         loop {
-            while failure.is_none()
-                && under_way.len() < AT_ONCE
-                && let Some(living) = waiting.next()
+            while under_way.len() < AT_ONCE
+                && let Some(living) = waiting.find(|living| !gone.contains(&living.key.api_url))
             {
                 let agent = Arc::clone(self);
-                under_way.spawn(async move { agent.end_one(&living).await });
+                under_way.spawn(async move { agent.end_one(&living).await.map_err(|error| (living.key, error)) });
             }
             match under_way.join_next().await {
                 Some(Ok(Ok(()))) => revoked += 1,
-                Some(Ok(Err(refusal))) => failure = Some(refusal),
+                Some(Ok(Err((key, error)))) => {
+                    failure.get_or_insert_with(|| refuse(&error, &key, Asked::App));
+                    if error.is_passing() || matches!(error, GitHubError::RateLimited(_) | GitHubError::Barred(_)) {
+                        gone.insert(key.api_url.clone());
+                    }
+                }
                 Some(Err(_)) => failure = Some(Refusal::new(Code::Internal, "the agent failed at this request")),
                 None => return (revoked, failure.map(|refusal| (all - revoked, refusal))),
             }
         }
     }
 
-    async fn end_one(&self, living: &Living) -> Result<(), Refusal> {
-        self.github.revoke(living).await.map_err(|error| refuse(&error, &living.key, Asked::App))?;
+    async fn end_one(&self, living: &Living) -> Result<(), GitHubError> {
+        self.github.revoke(living).await?;
         if let Some(text) = living.token.text() {
             // Locked meanwhile, it is forgotten already.
-            let _ = self.held(|held, _| held.tokens.drop_token(&text));
+            let _ = self.held(|held, _| held.tokens.forget_token(&text));
         }
         Ok(())
     }

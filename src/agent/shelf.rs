@@ -47,6 +47,11 @@ impl Line {
         look(&self.page.lock()[self.range()])
     }
 
+    /// Its length in bytes.
+    pub(super) fn len(&self) -> usize {
+        self.range().len()
+    }
+
     fn range(&self) -> Range<usize> {
         self.place.start as usize..self.place.end as usize
     }

@@ -51,6 +51,8 @@ struct SealedKey {
 pub struct Place {
     /// The fingerprint of the key whose App is installed.
     pub key: Arc<str>,
+    /// The key's number here.
+    pub number: u64,
     /// What was asked.
     pub target: Target,
 }

@@ -30,6 +30,8 @@ pub struct TokenCache {
 pub struct Scope {
     /// The key's fingerprint.
     pub key: Arc<str>,
+    /// Its number here, by which it belongs to one App and one API.
+    pub number: u64,
     /// The host the key's App lives on.
     pub host: Host,
     /// The installation.
@@ -93,20 +95,30 @@ impl TokenCache {
         let line = self.shelf.put(line.strip_prefix(START).unwrap_or(line));
         let kept = Kept { scope, line, key: Arc::clone(&token.key), life: token.life };
         match self.search(&scope) {
-            Ok(at) if self.tokens[at].life.ends_after(kept.life) => {}
+            Ok(at) if self.tokens[at].life.ends_after(kept.life) => return,
             Ok(at) => {
                 let before = std::mem::replace(&mut self.tokens[at], kept);
                 self.replace(before);
             }
-            Err(_) if self.tokens.len() >= MAX_TOKENS => {
-                let oldest = self.tokens.iter().enumerate().min_by_key(|(_, kept)| kept.life.began());
-                let (oldest, _) = oldest.expect("there are some");
-                let oldest = self.tokens.remove(oldest);
-                self.replace(oldest);
-                let at = self.search(&scope).unwrap_or_else(|at| at);
-                self.tokens.insert(at, kept);
-            }
             Err(at) => self.tokens.insert(at, kept),
+        }
+        let bytes = |kept: &Kept| kept.line.len();
+        let mut held: usize = self.tokens.iter().chain(&self.replaced).map(bytes).sum();
+        while held > MAX_BYTES
+            && let Some(out) = self.replaced.pop_front()
+        {
+            held -= out.line.len();
+        }
+        while self.tokens.len() > MAX_TOKENS || held > MAX_BYTES && self.tokens.len() > 1 {
+            let ages = self.tokens.iter().enumerate().min_by_key(|(_, kept)| kept.life.began());
+            let (oldest, _) = ages.expect("there are some");
+            let oldest = self.tokens.remove(oldest);
+            // There is room for it among those that can be revoked, if it is their number that is too large.
+            if held <= MAX_BYTES {
+                self.replace(oldest);
+            } else {
+                held -= oldest.line.len();
+            }
         }
     }
 
@@ -131,17 +143,24 @@ impl TokenCache {
         self.forget(|kept| !kept.life.lasts(1, now));
     }
 
-    /// Forgets one token, whether it is handed out or replaced; returns whether it was there.
+    /// Hands out one token no more; returns whether it was. It is alive, and can still be revoked.
     pub fn drop_token(&mut self, text: &Secret<str>) -> bool {
         let start = start_of_line(text);
-        self.forget(|kept| kept.starts_with(&start))
+        let Some(at) = self.tokens.iter().position(|kept| kept.starts_with(&start)) else { return false };
+        let dropped = self.tokens.remove(at);
+        self.replace(dropped);
+        true
     }
 
-    fn forget(&mut self, wanted: impl Fn(&Kept) -> bool) -> bool {
-        let before = self.tokens.len() + self.replaced.len();
+    /// Forgets one token, whether it is handed out or replaced: it is dead.
+    pub fn forget_token(&mut self, text: &Secret<str>) {
+        let start = start_of_line(text);
+        self.forget(|kept| kept.starts_with(&start));
+    }
+
+    fn forget(&mut self, wanted: impl Fn(&Kept) -> bool) {
         self.tokens.retain(|kept| !wanted(kept));
         self.replaced.retain(|kept| !wanted(kept));
-        self.tokens.len() + self.replaced.len() < before
     }
 
     /// The tokens that are alive as far as is known, the replaced ones as well: this one, those of one key, or all.
@@ -200,7 +219,7 @@ impl Scope {
     /// The same for the same scope, and for no other: every part is written down, between newlines that none can contain.
     pub fn id(&self) -> ScopeId {
         let mut text = String::with_capacity(256);
-        let written = write!(text, "{}\n{}\n{}\n", self.key, self.host, self.installation);
+        let written = write!(text, "{}\n{}\n{}\n{}\n", self.key, self.number, self.host, self.installation);
         written.expect("a String takes all that is written");
         for repository in &self.repositories {
             let _ = write!(text, "{repository}/");
@@ -242,6 +261,8 @@ const START: &[u8] = br#"{"ok":true,"token":"#;
 const RENEW_AHEAD: i64 = 10 * 60;
 /// Replaced tokens remembered at the most: they live for a quarter of an hour more.
 const MAX_REPLACED: usize = 1000;
+/// Bytes that all of them together take at the most: with the names of hundreds of repositories, one can take megabytes.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 /// Tokens kept at once. With 520 characters each, these take about 10 MB.
 pub const MAX_TOKENS: usize = 10_000;
 
@@ -256,6 +277,7 @@ mod tests {
     fn scope(installation: u64) -> Scope {
         Scope {
             key: "SHA256:a".into(),
+            number: 1,
             host: Host::github(),
             installation: InstallationId(installation),
             repositories: Vec::new(),
@@ -327,6 +349,7 @@ mod tests {
         let scopes = [
             base.clone(),
             Scope { key: "SHA256:b".into(), ..base.clone() },
+            Scope { number: 2, ..base.clone() },
             Scope { host: "ghe.example".parse().expect("a host"), ..base.clone() },
             Scope { installation: InstallationId(2), ..base.clone() },
             Scope { repositories: names(&["hello"]), ..base.clone() },
@@ -367,7 +390,22 @@ mod tests {
         assert!(cache.living(Some(&text), Some("SHA256:a")).is_empty());
         assert!(cache.drop_token(&text));
         assert!(!cache.drop_token(&text));
+        assert!(matches!(cache.lookup(&scope(2).id(), 1, NOW), Lookup::Missing));
+        assert_eq!(cache.living(Some(&text), None).len(), 1, "it is alive, and can be revoked");
+        cache.forget_token(&text);
         assert_eq!(cache.living(None, None).len(), 1);
+    }
+
+    #[test]
+    fn long_lines_push_the_oldest_out() {
+        let mut cache = TokenCache::default();
+        for n in 0..40 {
+            let megabyte = Arc::new(Secret::from(vec![b'x'; 1024 * 1024]));
+            let life = Life::new(Now { boot: Duration::from_secs(n), ..NOW }, 100_000);
+            cache.keep(scope(n).id(), &Token { line: megabyte, life, ..token("SHA256:a", 1) });
+        }
+        assert!(cache.living(None, None).len() <= 16);
+        assert!(matches!(cache.lookup(&scope(39).id(), 1, NOW), Lookup::Good(_)));
     }
 
     #[test]

@@ -145,16 +145,26 @@ fn give(
     parser: &mut Parser,
     verb: Option<&'static Verb>,
 ) -> Result<(), CliError> {
-    let value = match word.kind {
-        Kind::Flag => OsString::new(),
-        _ => word.check(parser.value()?, verb)?,
-    };
+    let value =
+        if let Kind::Flag = word.kind { OsString::new() } else { word.check(value(word, parser, verb)?, verb)? };
     let twice = given.iter().any(|(other, _)| std::ptr::eq(*other, word));
     if twice && !matches!(word.kind, Kind::Flag | Kind::Values(_)) {
         return Err(wrong(&format!("{} was given twice", word.shown()), verb));
     }
     given.push((word, value));
     Ok(())
+}
+
+/// The value of an option: what is joined to it, else the next word, unless that is an option and the value was forgotten.
+fn value(word: &Word, parser: &mut Parser, verb: Option<&'static Verb>) -> Result<OsString, CliError> {
+    if let Some(joined) = parser.optional_value() {
+        return Ok(joined);
+    }
+    let value = parser.value()?;
+    if value.as_encoded_bytes().starts_with(b"--") {
+        return Err(wrong(&format!("{} needs a value", word.shown()), verb));
+    }
+    Ok(value)
 }
 
 impl Verb {
@@ -412,6 +422,7 @@ mod tests {
             "token --frobnicate",
             "token word",
             "token --repo",
+            "token --repo --json",
             "token --json=yes",
             "token --repo a/b --repo c/d",
             "add",

@@ -16,14 +16,18 @@ use crate::ids::{Host, Repo};
 
 /// Becomes gh.
 pub(super) fn gh(mut scope: Scope, args: &[OsString]) -> Result<Infallible, CliError> {
-    let named = match repo_in(args) {
-        None => variable(env::GH_REPO)?.and_then(|(_, text)| Named::parse(&text)),
+    let named = match repo_in(args)? {
+        None => {
+            variable(env::GH_REPO)?.map(|(name, text)| Named::parse(&text).ok_or_else(|| no_repo(name))).transpose()?
+        }
         named => named,
     };
     if scope.host.is_none() {
         scope.host = variable(env::GH_HOST)?.map(parse).transpose()?;
     }
-    for host in [hostname_in(args), named.as_ref().and_then(|named| named.host.clone())].into_iter().flatten() {
+    let mut hosts = hosts_in(args)?;
+    hosts.extend(named.as_ref().and_then(|named| named.host.clone()));
+    for host in hosts {
         if scope.host.get_or_insert_with(|| host.clone()) != &host {
             // gh would go there with a token of the other.
             return Err(CliError::new("gh is to go to another host than the token is for").hint(format!(
@@ -93,13 +97,19 @@ struct Named {
 impl Named {
     /// Reads `[HOST/]OWNER/REPO`, or the address of anything in a repository.
     fn parse(text: &str) -> Option<Self> {
-        let address = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let mut parts: Vec<&str> = address.unwrap_or(text).trim_end_matches('/').split('/').collect();
-        if address.is_some() {
-            parts.truncate(3);
+        let (host, path) = match address(text) {
+            Some((host, path)) => (Some(host.parse().ok()?), path),
+            None if text.split('/').count() == 3 => {
+                let (host, path) = text.split_once('/')?;
+                (Some(canonical(host).parse().ok()?), path)
+            }
+            None => (None, text),
+        };
+        let mut parts = path.trim_matches('/').split('/');
+        let (owner, name) = (parts.next()?, parts.next()?);
+        if host.is_none() && parts.next().is_some() {
+            return None;
         }
-        let host = if parts.len() == 3 { Some(parts.remove(0).trim_start_matches("www.").parse().ok()?) } else { None };
-        let [owner, name] = parts[..] else { return None };
         let name = name.strip_suffix(".git").unwrap_or(name);
         Some(Self { host, repo: Repo { owner: owner.parse().ok()?, name: name.parse().ok()? } })
     }
@@ -115,29 +125,62 @@ impl Named {
 
 /// The repository that gh's own arguments are about. What only looks like one costs nothing but another choice of the
 /// installation, which `--owner` overrules.
-fn repo_in(args: &[OsString]) -> Option<Named> {
-    let words: Vec<&str> = args.iter().map_while(|arg| arg.to_str()).take_while(|word| *word != "--").collect();
-    let option = words.iter().enumerate().find_map(|(at, word)| match *word {
-        "-R" | "--repo" => words.get(at + 1).copied(),
-        word => {
-            word.strip_prefix("--repo=").or_else(|| word.strip_prefix("-R").map(|repo| repo.trim_start_matches('=')))
-        }
-    });
-    if let Some(repo) = option {
-        return Named::parse(repo);
+fn repo_in(args: &[OsString]) -> Result<Option<Named>, CliError> {
+    let words = words(args);
+    let short = || words.iter().find_map(|word| word.strip_prefix("-R").filter(|repo| !repo.is_empty()));
+    if let Some(repo) = option(&words, "--repo").or_else(|| option(&words, "-R")).or_else(short) {
+        return Named::parse(repo.trim_start_matches('=')).map(Some).ok_or_else(|| no_repo("--repo"));
     }
     let mut plain = words.iter().filter(|word| !word.starts_with('-'));
-    let (verb, rest) = (plain.next()?, plain);
-    match *verb {
-        "api" => rest.into_iter().find_map(|word| Named::in_api_path(word)),
-        "repo" => rest.into_iter().skip(1).find_map(|word| Named::parse(word)),
-        _ => rest.into_iter().filter(|word| word.starts_with("https://")).find_map(|word| Named::parse(word)),
-    }
+    let (Some(verb), mut rest) = (plain.next(), plain) else { return Ok(None) };
+    Ok(match *verb {
+        "api" => rest.find_map(|word| Named::in_api_path(word)),
+        "repo" => rest.skip(1).find_map(|word| Named::parse(word)),
+        _ => rest.filter(|word| address(word).is_some()).find_map(|word| Named::parse(word)),
+    })
 }
 
-/// The host that gh is told to go to.
-fn hostname_in(args: &[OsString]) -> Option<Host> {
-    option(&words(args), "--hostname")?.parse().ok()
+fn no_repo(name: &str) -> CliError {
+    CliError::new(format!("the value of {name} is no repository")).hint("write it [HOST/]OWNER/REPO").exit(Exit::Usage)
+}
+
+/// Every host that gh is told to go to: outright, or by an address that is no part of a text.
+fn hosts_in(args: &[OsString]) -> Result<Vec<Host>, CliError> {
+    let words = words(args);
+    let addresses = words.iter().enumerate().filter(|(at, _)| *at == 0 || !TEXTS.contains(&words[at - 1]));
+    let to = addresses.filter_map(|(_, word)| address(word).map(|(host, _)| host));
+    let named = option(&words, "--hostname").map(canonical);
+    let parse = |host: String| {
+        host.parse().map_err(|_| CliError::new("gh is to go to a host whose name cannot be read").exit(Exit::Usage))
+    };
+    to.chain(named).map(parse).collect()
+}
+
+/// The host and the path of an address, as of the web, of ssh, or as ssh's `user@host:path`.
+fn address(word: &str) -> Option<(String, &str)> {
+    let (place, path) = match word.split_once("://") {
+        Some((scheme, rest)) if scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'+') => {
+            rest.find(['/', '?', '#']).map_or((rest, ""), |end| rest.split_at(end))
+        }
+        _ => {
+            let (place, path) = word.split_once(':')?;
+            let login = place.contains('@') && !place.contains(['/', ' ']);
+            (login.then_some(place)?, path)
+        }
+    };
+    let (_, host) = place.rsplit_once('@').unwrap_or(("", place));
+    Some((canonical(host), path))
+}
+
+/// The host whose token goes there: its API and its other names are the same to gh.
+fn canonical(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let bare = host.strip_prefix("www.").unwrap_or(&host);
+    let api = bare.strip_prefix("api.").filter(|host| *host == "github.com" || host.ends_with(".ghe.com"));
+    match api.unwrap_or(bare) {
+        "ssh.github.com" | "gist.github.com" => "github.com".to_owned(),
+        host => host.to_owned(),
+    }
 }
 
 fn words(args: &[OsString]) -> Vec<&str> {
@@ -153,6 +196,27 @@ fn option<'a>(words: &[&'a str], name: &str) -> Option<&'a str> {
     })
 }
 
+/// Options of gh whose value is a text, in which an address is only mentioned.
+const TEXTS: [&str; 18] = [
+    "-b",
+    "--body",
+    "-t",
+    "--title",
+    "-n",
+    "--notes",
+    "-d",
+    "--description",
+    "-h",
+    "--homepage",
+    "-m",
+    "--message",
+    "-q",
+    "--jq",
+    "-c",
+    "--comment",
+    "--template",
+    "--subject",
+];
 /// Runs of `apptoken gh` within each other: an extension of gh may run it, and what that runs.
 const MAX_DEPTH: usize = 5;
 
@@ -162,7 +226,7 @@ mod tests {
 
     fn found(line: &str) -> Option<String> {
         let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
-        repo_in(&args).map(|named| match named.host {
+        repo_in(&args).expect(line).map(|named| match named.host {
             Some(host) => format!("{host}/{}", named.repo),
             None => named.repo.to_string(),
         })
@@ -190,6 +254,35 @@ mod tests {
     }
 
     #[test]
+    fn every_host_that_gh_would_go_to_is_seen() {
+        let hosts = |line: &str| {
+            let args: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+            let mut hosts: Vec<String> = hosts_in(&args).expect(line).iter().map(ToString::to_string).collect();
+            hosts.extend(repo_in(&args).expect(line).and_then(|named| Some(named.host?.to_string())));
+            hosts.dedup();
+            hosts.join(" ")
+        };
+        for (line, seen) in [
+            ("pr list -R git@evil.example:o/r", "evil.example"),
+            ("pr list -R ssh://git@evil.example/o/r", "evil.example"),
+            ("pr list -R evil.example/o/r", "evil.example"),
+            ("pr view http://evil.example/o/r/pull/1", "evil.example"),
+            ("pr view --comments https://evil.example/o/r/pull/1", "evil.example"),
+            ("api https://evil.example/x", "evil.example"),
+            ("api https://api.evil.ghe.com/x", "evil.ghe.com"),
+            ("api https://api.github.com/repos/o/r", "github.com"),
+            ("repo clone git@evil.example:o/r", "evil.example"),
+            ("api --hostname evil.example user", "evil.example"),
+            ("api user --hostname=API.github.com", "github.com"),
+            ("pr create --body https://elsewhere.example/x", ""),
+            ("api repos/o/r -f body=https://elsewhere.example/x", ""),
+            ("pr list", ""),
+        ] {
+            assert_eq!(hosts(line), seen, "{line}");
+        }
+    }
+
+    #[test]
     fn what_is_no_repository_chooses_nothing() {
         for line in [
             "",
@@ -199,7 +292,6 @@ mod tests {
             "pr list",
             "pr checkout 7",
             "issue create --title a/b",
-            "pr list -R",
             "pr list -- -R acme/web",
             "repo list acme",
         ] {

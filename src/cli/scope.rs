@@ -37,7 +37,8 @@ impl Scope {
         let place = |option: Option<String>, flag, variable| {
             if chosen { Ok(option.map(|text| (flag, text))) } else { either(option, flag, variable) }
         };
-        for (narrows, name) in [(!chosen, env::REPO), (options.permissions.is_none(), env::PERMISSIONS)] {
+        for (narrows, name) in [(options.repo.is_none(), env::REPO), (options.permissions.is_none(), env::PERMISSIONS)]
+        {
             if narrows && std::env::var_os(name).is_some_and(|text| text.is_empty()) {
                 return Err(wrong(
                     name,
@@ -45,11 +46,24 @@ impl Scope {
                 ));
             }
         }
+        // What narrows a token is not dropped in silence by what only chooses.
+        if chosen
+            && options.repo.is_none()
+            && let Some((_, repo)) = variable(env::REPO)?
+        {
+            let repo: Repo = parse((env::REPO, repo))?;
+            if options.owner.as_deref().is_none_or(|owner| owner.parse() != Ok(repo.owner)) {
+                return Err(wrong(
+                    env::REPO,
+                    "it narrows to a repository of another installation, perhaps, than the one chosen",
+                ));
+            }
+        }
         Ok(Self {
             app: either(options.app, "--app", env::APP)?.map(|(_, text)| text),
             host: either(options.host, "--host", env::HOST)?.map(parse).transpose()?,
             owner: place(options.owner, "--owner", env::OWNER)?.map(parse).transpose()?,
-            repo: place(options.repo, "--repo", env::REPO)?.map(parse).transpose()?,
+            repo: either(options.repo, "--repo", env::REPO)?.map(parse).transpose()?,
             installation_id: place(options.installation_id, "--installation-id", env::INSTALLATION_ID)?
                 .map(parse)
                 .transpose()?,

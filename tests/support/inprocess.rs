@@ -57,6 +57,12 @@ impl InProcess {
         }
     }
 
+    /// Hands a request in; whoever asked waits for the answer, while the test goes on.
+    pub(crate) fn ask(&self, request: &Value) {
+        let (agent, request) = (Arc::clone(&self.agent), parsed(request));
+        self.runtime.spawn(async move { agent.handle(request, US).await });
+    }
+
     /// Lets the agent go on until it has nothing left to do.
     #[track_caller]
     pub(crate) fn settle(&self) {
