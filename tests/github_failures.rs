@@ -113,7 +113,6 @@ fn what_is_only_odd_is_no_failure() {
         once(Fault::Link(to_nowhere())),
         once(Fault::LagAfterMint(3)),
         once(Fault::MissingPermissions),
-        once(Fault::MissingPermissions).asking(&json!({"permissions": {"contents": "read"}})),
         once(Fault::NarrowerPermissions),
     ]);
 }
@@ -124,6 +123,10 @@ fn a_token_that_may_do_less_than_was_asked_for_is_not_handed_out() {
     hold([
         may_less().asking(&json!({"permissions": {"contents": "read"}})).refused("not_granted", "permission"),
         may_less().asking(&json!({"permissions": {"metadata": "read"}})),
+        // What it does not say, it did not grant.
+        once(Fault::MissingPermissions)
+            .asking(&json!({"permissions": {"contents": "read"}}))
+            .refused("github_unavailable", "without a word"),
     ]);
 }
 
@@ -453,12 +456,12 @@ fn an_api_that_hangs_takes_few_requests_and_delays_no_other() {
     for (client, scope) in waiting.iter_mut().zip(scopes()) {
         client.send(with_app(&scope, APP_ID).to_string());
     }
-    w.github.wait_for(|journal| journal.iter().filter(|entry| entry.is(MINT)).count() == 8);
+    w.github.wait_for(|journal| journal.iter().filter(|entry| entry.is(MINT)).count() == 5);
     let asked = Instant::now();
     let answer = w.request(&with_app(&json!({}), 7));
     assert_eq!(answer["ok"], true, "{answer}");
     assert!(asked.elapsed() < QUICK, "{:?}", asked.elapsed());
-    assert_eq!(w.github.mints(), 8);
+    assert_eq!(w.github.mints(), 5);
 }
 
 #[test]
@@ -515,8 +518,8 @@ fn no_failure_takes_much_memory() {
         let questions: Vec<_> = (0..20).map(|_| next()).collect();
         for answer in at_once(questions, |question| w.request(&question)) {
             // They take turns; on a busy machine the last may have waited too long.
-            let served = answer["ok"] == true || answer["code"] == "timeout";
-            assert_eq!(served, largest, "{answer}");
+            let too_large = answer["error"].as_str().is_some_and(|error| error.contains("too large"));
+            assert!(too_large != largest || answer["code"] == "timeout", "{answer}");
         }
     }
     w.github.clear_faults();
