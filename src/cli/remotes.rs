@@ -8,7 +8,7 @@ use crate::ids::{Host, Repo};
 pub(super) fn repo_of_directory(host: &Host) -> Option<Repo> {
     let git = Command::new("git").args(["remote", "-v"]).stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     let printed = String::from_utf8_lossy(&git.stdout);
-    let remotes = printed.lines().filter_map(|line| line.strip_suffix(" (fetch)")?.split_once('\t'));
+    let remotes = printed.lines().filter_map(fetched_from);
     let on_host = remotes.filter_map(|(name, url)| Some((rank(name), repo_at(url, host)?)));
     on_host.min_by_key(|(rank, _)| *rank).map(|(_, repo)| repo)
 }
