@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::support::command::Invocation;
 use crate::support::github::{Installation, TokenFormat};
-use crate::support::{APP_ID, APPTOKEN, HOST, INSTALLATION_ID, World};
+use crate::support::{APP_ID, APPTOKEN, HOST, INSTALLATION_ID, OTHER_KEY, SLUG, World};
 
 const HELLO: &str = "protocol=https\nhost=github.localhost\npath=octo/hello.git\n";
 
@@ -109,6 +109,32 @@ fn without_a_path_the_remotes_of_the_directory_choose() {
 
     let ask = w.helper("get", "protocol=https\nhost=github.localhost\n").run();
     ask.stdout("quit=1\n").stderr_contains("acme").stderr_contains("octo").stderr_contains("hint: ").ok();
+}
+
+#[test]
+fn a_remote_on_a_host_of_another_key_chooses_nothing() {
+    let w = World::with_key();
+    w.github.install(APP_ID, Installation::new(2, "acme").all(&["web"]));
+    w.file("other.pem", OTHER_KEY);
+    let add = w.command(APPTOKEN).args(["add", "other.pem", "--offline", "--app-id", "7", "--host", "ghes.test"]);
+    add.args(["--api-url", &w.github.url()]).run().stderr_contains("Identity added").ok();
+    w.shell("sh", "git init -q clone; cd clone; git remote add origin https://ghes.test/acme/web").ok();
+    let token = |app: &str| w.command(APPTOKEN).args(["--app", app, "token"]).current_dir(w.path("home/clone")).run();
+    token(SLUG).fails(1, ["acme", "octo"]);
+    w.shell("sh", "cd clone; git remote add mine https://github.localhost/octo/hello").ok();
+    token(SLUG).stdout_contains("ghs_").ok();
+    assert_eq!(w.github.tokens().len(), 1);
+}
+
+#[test]
+fn the_remote_of_a_partial_clone_chooses_as_well() {
+    let w = World::with_key();
+    w.github.install(APP_ID, Installation::new(2, "acme").all(&["web"]));
+    let script = "git init -q clone; cd clone; git remote add origin https://github.localhost/acme/web
+        git config remote.origin.promisor true; git config remote.origin.partialclonefilter blob:none";
+    w.shell("sh", script).ok();
+    w.command(APPTOKEN).arg("token").current_dir(w.path("home/clone")).run().stdout_contains("ghs_").ok();
+    assert_eq!(w.github.tokens()[0].installation, 2);
 }
 
 #[test]

@@ -12,6 +12,7 @@ use super::error::CliError;
 use super::exec::become_it;
 use super::gitconfig::{self, Setting, Site};
 use super::scope::{Scope, variable, wrong};
+use crate::client::Agent;
 use crate::env;
 
 /// Becomes git.
@@ -21,7 +22,7 @@ pub(super) fn git(options: &ScopeArgs, args: &[OsString]) -> Result<Infallible, 
         Some((name, count)) => count.parse::<usize>().map_err(|_| wrong(name, "it is not a number"))?,
         None => 0,
     };
-    let sites = gitconfig::chosen(&scope)?;
+    let sites = gitconfig::chosen(&mut Agent::find()?, &scope)?;
     let own = own_settings(args);
     let mut settings = Vec::new();
     for site in &sites {

@@ -80,8 +80,7 @@ pub(super) fn held(agent: &mut Agent) -> Result<Vec<Site>, CallError> {
 }
 
 /// The same, of the keys that `scope` chooses from: one at least.
-pub(super) fn chosen(scope: &Scope) -> Result<Vec<Site>, CliError> {
-    let mut agent = Agent::find()?;
+pub(super) fn chosen(agent: &mut Agent, scope: &Scope) -> Result<Vec<Site>, CallError> {
     let answer = agent.call(&Request::ListKeys)?;
     let on_host = |key: &&Value| scope.host.as_ref().is_none_or(|host| word(key, "host") == host.to_string());
     let named = |key: &&Value| {

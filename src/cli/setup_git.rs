@@ -55,8 +55,9 @@ pub(super) fn undo(options: ScopeArgs) -> Result<(), CliError> {
 /// The host that was named, even without an agent; else those of the keys held.
 fn sites(scope: Scope) -> Result<Vec<Site>, CliError> {
     let Some(host) = scope.host else {
-        return gitconfig::chosen(&scope)
-            .map_err(|error| error.or_hint("or name the host: `apptoken setup-git --host github.com`"));
+        return Agent::find().and_then(|mut agent| gitconfig::chosen(&mut agent, &scope)).map_err(|error| {
+            CliError::from(error).or_hint("or name the host: `apptoken setup-git --host github.com`")
+        });
     };
     let held = Agent::find().and_then(|mut agent| gitconfig::held(&mut agent)).unwrap_or_default();
     Ok(vec![held.into_iter().find(|site| site.host == host).unwrap_or_else(|| Site::secure(host))])

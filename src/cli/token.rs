@@ -80,10 +80,10 @@ fn ask_once(agent: &mut Agent, scope: Scope) -> Result<Value, CallError> {
     }))
 }
 
-/// The repository that the current directory is a clone of, on a host that tokens can be had for.
+/// The repository that the current directory is a clone of, on a host of the keys that may be meant.
 fn repo_here(agent: &mut Agent, scope: &Scope) -> Result<Option<Repo>, CallError> {
     if let Some(host) = &scope.host {
         return Ok(repo_of_directory(host));
     }
-    Ok(gitconfig::held(agent)?.iter().find_map(|site| repo_of_directory(&site.host)))
+    Ok(gitconfig::chosen(agent, scope)?.iter().find_map(|site| repo_of_directory(&site.host)))
 }
