@@ -186,6 +186,59 @@ fn a_locked_or_missing_agent_stops_git_only_where_the_host_was_given() {
 }
 
 #[test]
+fn on_a_configured_site_of_plain_http_as_well() {
+    let w = World::with_git();
+    w.file("passphrase", "hunter2\n");
+    w.shell("sh", "apptoken lock --passphrase-fd 3 3<passphrase").stderr_contains("locked").ok();
+    let host = w.git_host();
+    let ask = format!("protocol=http\nhost={host}\npath=octo/hello.git\n");
+    let given = w.command(APPTOKEN).args(["--host", &host, "credential", "get"]).stdin(ask);
+    given.run().stdout("quit=1\n").stderr_contains("apptoken: the agent is locked\nhint: ").ok();
+    let ask = "protocol=http\nhost=ghes.test\npath=octo/hello.git\n";
+    let given = w.command(APPTOKEN).args(["--host", "ghes.test", "credential", "get"]).stdin(ask);
+    given.run().stdout("").stderr_contains("locked").ok();
+}
+
+#[test]
+fn options_that_cannot_be_read_stop_git_where_the_host_is_ours() {
+    let w = World::with_key();
+    let ask = |options: &[&str], text: &str| w.command(APPTOKEN).args(options).args(["credential", "get"]).stdin(text);
+    let elsewhere = "protocol=https\nhost=gitlab.example\npath=x/y\n";
+    for options in [&["--min-ttl", "soon"][..], &["--host", HOST, "--owner", "no body"]] {
+        let run = ask(options, HELLO).run();
+        run.stdout("quit=1\n").stderr_contains("cannot be used").stderr_contains("hint: ").ok();
+        ask(options, elsewhere).run().stdout("").ok();
+    }
+    let run = ask(&[], HELLO).env("APPTOKEN_PERMISSIONS", "").run();
+    run.stdout("quit=1\n").stderr_contains("APPTOKEN_PERMISSIONS").ok();
+    ask(&[], elsewhere).env("APPTOKEN_PERMISSIONS", "").run().stdout("").ok();
+    assert_eq!(w.github.mints(), 0);
+}
+
+#[test]
+fn asked_before_any_server_did_it_has_git_try_as_nobody_where_there_is_no_token() {
+    let w = World::with_key();
+    let early = "capability[]=authtype\ncapability[]=state\nwwwauth[]=Basic\n";
+    let theirs = "protocol=https\nhost=github.localhost\npath=nobody/x\n";
+    let ask = |text: &str| w.command(APPTOKEN).args(["--host", HOST, "credential", "get"]).stdin(text).run();
+    let answer = ask(&format!("{early}{theirs}"));
+    let nobody = "capability[]=authtype\ncapability[]=state\nauthtype=\ncredential=\nephemeral=1\n\
+        state[]=apptoken.as-nobody=1\ncontinue=1\n";
+    answer.stdout(nobody).stderr("").ok();
+    for second in [
+        format!("{early}{theirs}state[]=apptoken.as-nobody=1\n"),
+        format!("{early}{theirs}wwwauth[]=Basic realm=\"GitHub\"\n"),
+        format!("capability[]=authtype\nwwwauth[]=Basic\n{theirs}"),
+        theirs.to_owned(),
+    ] {
+        ask(&second).stdout("quit=1\n").stderr_contains("not installed").ok();
+    }
+    ask(&format!("{early}{HELLO}")).stdout_contains("credential=").ok();
+    // Whose own setting it is that git asks early, other helpers may know.
+    w.helper("get", format!("{early}{theirs}")).run().stdout("quit=1\n").stderr_contains("not installed").ok();
+}
+
+#[test]
 fn a_token_without_contents_is_handed_out_with_a_warning() {
     let w = World::with_key();
     w.github.set_permissions(INSTALLATION_ID, &[("metadata", "read")]);

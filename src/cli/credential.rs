@@ -33,39 +33,58 @@ pub(super) fn credential(options: ScopeArgs, operation: &str) -> Result<(), CliE
     let asked = Asked::parse(&text);
     let Some(host) = asked.host.parse::<Host>().ok() else { return Ok(()) };
     match operation {
-        "get" => get(Scope::read(options)?, &asked, host),
+        "get" => get(options, &asked, host),
         "erase" => erase(&asked, &host),
         _ => Ok(()),
     }
 }
 
 /// Answers with a token, with nothing when the host is not ours, or so that git gives up when there is no token.
-fn get(mut scope: Scope, asked: &Asked<'_>, host: Host) -> Result<(), CliError> {
+fn get(options: ScopeArgs, asked: &Asked<'_>, host: Host) -> Result<(), CliError> {
+    let only = options.host.clone();
+    let mut scope = match Scope::read(options) {
+        Ok(scope) => scope,
+        Err(error) => {
+            let ours = match only.map(|only| only.parse::<Host>()) {
+                Some(only) => only.is_ok_and(|only| only == host),
+                None => matches!(serving(asked, Some(&host)), Ok(Some(_))),
+            };
+            return if ours { give_up(&error) } else { Ok(()) };
+        }
+    };
     if scope.host.as_ref().is_some_and(|only| *only != host) {
         return Ok(());
     }
     // Who was configured for this host need not ask a locked agent whether it is ours.
-    let configured = scope.host.is_some() && asked.protocol == "https";
+    let configured =
+        scope.host.is_some() && (asked.protocol == "https" || asked.protocol == "http" && host.is_this_machine());
+    // Git asks before the server does only where we told it to.
+    let early = configured && asked.is_early();
     scope.host = Some(host);
-    let answer = match serving(asked, scope.host.as_ref()) {
+    let mut agent = match serving(asked, scope.host.as_ref()) {
+        Ok(Some(agent)) => agent,
+        _ if early => return without_token(),
         Ok(None) => return Ok(()),
-        Ok(Some(agent)) => token_for(agent, scope, asked),
+        Err(error) if configured => return give_up(&error.into()),
         Err(error) => {
             CliError::from(error).report();
-            return if configured { give_up() } else { Ok(()) };
+            return Ok(());
         }
     };
-    match answer {
-        Ok(answer) => {
+    let answer = match token_for(&mut agent, scope, asked) {
+        Ok(answer) => answer,
+        // A person who said no is not asked once more.
+        Err(CallError::Refused(refusal)) if early && refusal.code != "denied" => return without_token(),
+        Err(error) => return give_up(&error.into()),
+    };
+    match reply(&answer, asked) {
+        Ok(reply) => {
             if answer["permissions"]["contents"].is_null() {
                 say(format_args!("apptoken: warning: this token has no permission for contents, which git needs"));
             }
-            super::print_data(reply(&answer, asked)?.as_bytes())
+            super::print_data(reply.as_bytes())
         }
-        Err(error) => {
-            error.report();
-            give_up()
-        }
+        Err(error) => give_up(&error),
     }
 }
 
@@ -77,16 +96,26 @@ fn serving(asked: &Asked<'_>, host: Option<&Host>) -> Result<Option<Agent>, Call
     Ok(ours.then_some(agent))
 }
 
-/// Nothing was had: git is to ask nobody else, not even the person.
-fn give_up() -> Result<(), CliError> {
+/// Nothing was had, for this reason: git is to ask nobody else, not even the person.
+fn give_up(why: &CliError) -> Result<(), CliError> {
+    why.report();
     super::print_data(b"quit=1\n")
 }
 
-fn token_for(mut agent: Agent, mut scope: Scope, asked: &Asked<'_>) -> Result<Value, CliError> {
+/// Has git try as nobody first: what everybody may read needs no token. It asks again when the server insists. A header
+/// with nothing in it is what keeps a login of the person's own, such as that of ~/.netrc, from being sent.
+fn without_token() -> Result<(), CliError> {
+    let answer = format!(
+        "capability[]=authtype\ncapability[]=state\nauthtype=\ncredential=\nephemeral=1\nstate[]={AS_NOBODY}\ncontinue=1\n"
+    );
+    super::print_data(answer.as_bytes())
+}
+
+fn token_for(agent: &mut Agent, mut scope: Scope, asked: &Asked<'_>) -> Result<Value, CallError> {
     if !scope.chooses_installation() {
         scope.owner = asked.owner();
     }
-    Ok(token::ask(&mut agent, scope)?)
+    token::ask(agent, scope)
 }
 
 /// Has the agent hand out no more what git says was refused.
@@ -127,7 +156,11 @@ struct Asked<'a> {
     path: &'a str,
     password: &'a str,
     credential: &'a str,
+    /// What the server wants, in the server's words; before it was asked, the name of a scheme that git makes up.
+    wanted: &'a str,
     takes_authtype: bool,
+    takes_state: bool,
+    was_nobody: bool,
 }
 
 impl<'a> Asked<'a> {
@@ -141,12 +174,20 @@ impl<'a> Asked<'a> {
                 ("path", value) => asked.path = value,
                 ("password", value) => asked.password = value,
                 ("credential", value) => asked.credential = value,
+                ("wwwauth[]", value) => asked.wanted = value,
+                ("state[]", AS_NOBODY) => asked.was_nobody = true,
                 ("capability[]", "authtype") => asked.takes_authtype = true,
-                ("capability[]", "") => asked.takes_authtype = false,
+                ("capability[]", "state") => asked.takes_state = true,
+                ("capability[]", "") => (asked.takes_authtype, asked.takes_state) = (false, false),
                 _ => {}
             }
         }
         asked
+    }
+
+    /// Whether no server has asked yet, and git can try as nobody: `http.proactiveAuth=basic` has it say just that.
+    fn is_early(&self) -> bool {
+        self.wanted == "Basic" && self.takes_authtype && self.takes_state && !self.was_nobody
     }
 
     /// Whose repository it is: `octo` of `octo/hello.git/info/lfs`.
@@ -210,6 +251,8 @@ fn unix_time(text: &str) -> Option<u64> {
 
 /// What GitHub wants for a name when the password is an installation token.
 const USERNAME: &str = "x-access-token";
+/// What git is to tell us, when it asks again, of the answer that had it try as nobody.
+const AS_NOBODY: &str = "apptoken.as-nobody=1";
 /// Most that is read, in bytes: a line of git's has at most 64 KiB, and there are a dozen.
 const MAX_INPUT: usize = 1024 * 1024;
 /// Room for what git usually says, so that the buffer does not grow by copying a token.

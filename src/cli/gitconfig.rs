@@ -46,7 +46,7 @@ impl Site {
     }
 
     /// Makes this program the only one that git asks for this host, with the options of this command line.
-    pub(super) fn settings(&self, options: &ScopeArgs) -> Result<[Setting; 3], CliError> {
+    pub(super) fn settings(&self, options: &ScopeArgs) -> Result<[Setting; 4], CliError> {
         let name = format!("credential.{}", self.base());
         Ok([
             // An empty one forgets those that stand before it: no other helper is asked, or given the token to store.
@@ -54,6 +54,8 @@ impl Site {
             (format!("{name}.helper"), self.helper(options)?),
             // Else git does not tell whose repository it is, and each owner has an installation of its own.
             (format!("{name}.useHttpPath"), b"true".to_vec()),
+            // Else the person's own login in ~/.netrc is sent first, and is good enough. An older git does not know this.
+            (format!("http.{}.proactiveAuth", self.base()), b"basic".to_vec()),
         ])
     }
 
