@@ -69,8 +69,39 @@ fn worktrees_share_the_way_to_the_remote() {
 #[test]
 fn every_form_of_ssh_address_goes_by_https() {
     let w = World::with_git();
-    for address in ["git@127.0.0.1:octo/hello.git", "ssh://git@127.0.0.1/octo/hello.git", "git@127.0.0.1:octo/hello"] {
-        w.git(&["ls-remote", "--exit-code", address, "main"]).stdout_contains("refs/heads/main").ok();
+    for address in [
+        "git@127.0.0.1:octo/hello.git",
+        "git@127.0.0.1:octo/hello",
+        "git@127.0.0.1:/octo/hello",
+        "127.0.0.1:octo/hello",
+        "ssh://git@127.0.0.1/octo/hello.git",
+        "ssh://127.0.0.1/octo/hello.git",
+        "ssh://git@127.0.0.1:22/octo/hello.git",
+        "git+ssh://git@127.0.0.1/octo/hello.git",
+        "ssh+git://git@127.0.0.1/octo/hello.git",
+    ] {
+        w.git(&["ls-remote", "--exit-code", address, "main"]).stdout_contains("refs/heads/main").stderr("").ok();
+        assert!(!w.ssh_was_run(), "{address}");
+    }
+}
+
+#[test]
+fn an_address_with_a_login_of_its_own_is_warned_of_and_not_repeated() {
+    let w = World::with_git();
+    w.clone_hello();
+    let hint = format!("hint: the address that asks apptoken is {}/octo/hello\n", w.github.url());
+    let address = w.git_url("octo/hello").replace("//", "//me:personal@");
+    let run = w.git(&["ls-remote", &address]);
+    let words =
+        run.stderr_contains("apptoken: warning: an address on the command line").stderr_contains(&hint).text_of(128);
+    assert_eq!(words, "");
+    for address in [address.as_str(), "org-123@127.0.0.1:octo/hello.git"] {
+        w.git_in("hello", &["remote", "set-url", "origin", address]).run().stderr_contains("").ok();
+        let run = w.git_in("hello", &["status", "-s"]).run();
+        run.stderr(format!(
+            "apptoken: warning: remote origin brings a login of its own, and git will use that\n{hint}"
+        ))
+        .ok();
     }
 }
 

@@ -11,9 +11,11 @@ use super::args::ScopeArgs;
 use super::error::CliError;
 use super::exec::become_it;
 use super::gitconfig::{self, Setting, Site};
+use super::remotes::past_us;
 use super::scope::{Scope, variable, wrong};
 use crate::client::Agent;
 use crate::env;
+use crate::output::say;
 
 /// Becomes git.
 pub(super) fn git(options: &ScopeArgs, args: &[OsString]) -> Result<Infallible, CliError> {
@@ -28,6 +30,7 @@ pub(super) fn git(options: &ScopeArgs, args: &[OsString]) -> Result<Infallible, 
     for site in &sites {
         settings.extend(site.settings(options)?);
         settings.extend(ways(site, &own));
+        warn(site, args, &own);
     }
     let mut command = Command::new("git");
     command.args(args);
@@ -37,6 +40,22 @@ pub(super) fn git(options: &ScopeArgs, args: &[OsString]) -> Result<Infallible, 
     }
     command.env(env::GIT_CONFIG_COUNT, (before + settings.len()).to_string());
     Err(become_it(command).explain("install git, or check PATH"))
+}
+
+/// Tells of addresses of this host that lead past us all the same.
+fn warn(site: &Site, args: &[OsString], own: &[(String, String)]) {
+    let ssh = ssh_forms(site.host.without_port());
+    let given = args.iter().filter_map(|word| Some(("an address on the command line".to_owned(), word.to_str()?)));
+    let remotes = own.iter().filter_map(|(name, value)| {
+        let (name, _) = name.strip_prefix("remote.")?.rsplit_once('.')?;
+        Some((format!("remote {name}"), value.as_str()))
+    });
+    for (what, url) in given.chain(remotes).filter(|(_, url)| !ssh.iter().any(|form| url.starts_with(form.as_str()))) {
+        if let Some(repo) = past_us(url, &site.host) {
+            say(format_args!("apptoken: warning: {what} brings a login of its own, and git will use that"));
+            say(format_args!("hint: the address that asks apptoken is {}/{repo}", site.base()));
+        }
+    }
 }
 
 /// What leads every address of this host to us: ssh's, and those that the person's own settings would lead past us.
@@ -68,12 +87,18 @@ fn ways(site: &Site, own: &[(String, String)]) -> Vec<Setting> {
 
 /// What addresses of the host's repositories begin with for ssh. The port of https says nothing about ssh's.
 fn ssh_forms(name: &str) -> Vec<String> {
-    let mut forms = vec![format!("git@{name}:"), format!("ssh://git@{name}/")];
-    if name == "github.com" {
-        forms.push("ssh://git@ssh.github.com:443/".to_owned());
-    }
-    if let Some(user) = name.strip_suffix(".ghe.com") {
-        forms.extend([format!("{user}@{name}:"), format!("ssh://{user}@{name}/")]);
+    let mut users = vec!["git@".to_owned(), String::new()];
+    users.extend(name.strip_suffix(".ghe.com").map(|tenant| format!("{tenant}@")));
+    let mut forms = Vec::new();
+    for user in &users {
+        // The path may begin with a slash there.
+        forms.extend([format!("{user}{name}:"), format!("{user}{name}:/")]);
+        for scheme in ["ssh", "git+ssh", "ssh+git"] {
+            forms.extend(["", ":22"].map(|port| format!("{scheme}://{user}{name}{port}/")));
+            if name == "github.com" {
+                forms.push(format!("{scheme}://{user}ssh.github.com:443/"));
+            }
+        }
     }
     forms
 }
@@ -106,10 +131,15 @@ fn without_header(url: &str, target: &str) -> Option<Setting> {
     format!("{url}/").starts_with(target).then(|| (format!("http.{url}.extraHeader"), Vec::new()))
 }
 
-/// The person's own settings that can lead past us, as git knows them where it will run.
+/// The person's own settings that can lead past us, and remotes, as git knows them where it will run.
 fn own_settings(args: &[OsString]) -> Vec<(String, String)> {
     let mut git = Command::new("git");
-    git.args(places(args)).args(["config", "-z", "--get-regexp", r"^(url\..*insteadof|http\..*extraheader)$"]);
+    git.args(places(args)).args([
+        "config",
+        "-z",
+        "--get-regexp",
+        r"^(url\..*insteadof|http\..*extraheader|remote\..*url)$",
+    ]);
     // Without git, or in a place that it refuses, it says so itself in a moment.
     let printed = git.stdin(Stdio::null()).stderr(Stdio::null()).output().map(|output| output.stdout);
     let printed = printed.unwrap_or_default();

@@ -13,6 +13,26 @@ pub(super) fn repo_of_directory(host: &Host) -> Option<Repo> {
     on_host.min_by_key(|(rank, _)| *rank).map(|(_, repo)| repo)
 }
 
+/// The name and the address in a line of `git remote -v`: `origin<tab>https://… (fetch)`, and for a partial clone its filter.
+fn fetched_from(line: &str) -> Option<(&str, &str)> {
+    let (remote, filter) = line.rsplit_once(" (fetch)")?;
+    let whole = filter.is_empty() || filter.starts_with(" [");
+    remote.split_once('\t').filter(|_| whole)
+}
+
+/// The repository of this host that an address names which brings a login of its own: by ssh, or with a password in it.
+pub(super) fn past_us(url: &str, host: &Host) -> Option<Repo> {
+    let own_login = match url.split_once("://") {
+        Some(("http" | "https", rest)) => {
+            let authority = rest.split('/').next().unwrap_or(rest);
+            authority.rsplit_once('@').is_some_and(|(login, _)| login.contains(':'))
+        }
+        Some((scheme, _)) => scheme.contains("ssh"),
+        None => true,
+    };
+    repo_at(url, host).filter(|_| own_login)
+}
+
 fn rank(name: &str) -> usize {
     const FIRST: [&str; 3] = ["upstream", "github", "origin"];
     FIRST.iter().position(|first| *first == name).unwrap_or(FIRST.len())
@@ -54,6 +74,32 @@ mod tests {
 
     fn named(url: &str, host: &str) -> Option<String> {
         repo_at(url, &host.parse().expect("a host")).map(|repo| repo.to_string())
+    }
+
+    #[test]
+    fn a_line_of_a_partial_clone_is_read_as_any_other() {
+        let line = "origin\thttps://github.com/octo/hello";
+        for (end, read) in [(" (fetch)", true), (" (fetch) [blob:none]", true), (" (push)", false), ("", false)] {
+            assert_eq!(fetched_from(&format!("{line}{end}")), line.split_once('\t').filter(|_| read), "{end}");
+        }
+    }
+
+    #[test]
+    fn an_address_with_a_login_of_its_own_is_told_from_one_that_asks() {
+        for (url, own) in [
+            ("https://github.com/octo/hello", false),
+            ("https://me@github.com/octo/hello", false),
+            ("https://me:secret@github.com/octo/hello", true),
+            ("https://github.com/octo/he:l@lo", false),
+            ("org-1@github.com:octo/hello", true),
+            ("ssh://me@github.com:2222/octo/hello", true),
+            ("git://github.com/octo/hello", false),
+            ("https://me:secret@gitlab.com/octo/hello", false),
+            ("/srv/git/octo/hello", false),
+        ] {
+            let host = "github.com".parse().expect("a host");
+            assert_eq!(past_us(url, &host).is_some(), own, "{url}");
+        }
     }
 
     #[test]
