@@ -1,6 +1,9 @@
 //! What git is told, whether by `git` for one command or by `setup-git` for good: whom to ask for a host's credentials.
 
+use std::env;
+use std::fs;
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 
 use serde_json::Value;
 
@@ -60,9 +63,7 @@ impl Site {
     }
 
     fn helper(&self, options: &ScopeArgs) -> Result<Vec<u8>, CliError> {
-        let program = std::env::current_exe().map_err(|error| {
-            CliError::new(format!("this program does not find itself: {error}")).hint("install it again")
-        })?;
+        let program = this_program()?;
         let mut line = b"!".to_vec();
         line.extend(Dialect::Bourne.quote(program.as_os_str().as_bytes()));
         let host = self.host.to_string();
@@ -74,6 +75,21 @@ impl Site {
         line.extend(b" credential");
         Ok(line)
     }
+}
+
+/// This program, by the name that stays: an upgrade of a versioned installation leaves the link in PATH, and takes away
+/// the file that it led to.
+fn this_program() -> Result<PathBuf, CliError> {
+    let file = env::current_exe().map_err(|error| {
+        CliError::new(format!("this program does not find itself: {error}")).hint("install it again")
+    })?;
+    let called = PathBuf::from(env::args_os().next().unwrap_or_default());
+    let path = env::var_os("PATH").unwrap_or_default();
+    let listed = env::split_paths(&path).filter_map(|place| Some(place.join(called.file_name()?)));
+    let here = env::current_dir().map(|here| here.join(&called));
+    let mut same =
+        listed.chain(here).filter(|name| name.is_absolute() && fs::canonicalize(name).is_ok_and(|real| real == file));
+    Ok(same.next().unwrap_or(file))
 }
 
 /// The hosts that the agent holds keys for.
