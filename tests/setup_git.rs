@@ -4,6 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::support::wait::{DEADLINE, wait_until};
 use crate::support::{APPTOKEN, INSTALLATION_ID, World};
 
@@ -25,7 +27,7 @@ fn plain_git_clones_fetches_and_pushes_after_it() {
 
 #[test]
 fn undone_nothing_of_it_is_left() {
-    for before in [Some(LIVED_IN), Some("[user]\n\tname = Octo"), None] {
+    for before in [Some(LIVED_IN), Some("[user]\n\tname = Octo"), Some(""), None] {
         let w = World::with_git();
         w.file("other.conf", "[core]\n\tpager = cat\n");
         w.file("third.conf", "[pull]\n\trebase = true\n");
@@ -42,6 +44,68 @@ fn undone_nothing_of_it_is_left() {
         );
         assert!(!w.path("config/apptoken").exists());
         w.apptoken(["setup-git", "--undo"]).ok();
+    }
+}
+
+#[test]
+fn a_configuration_that_was_made_for_several_hosts_goes_with_the_last() {
+    for hosts in [["github.com", "ghes.test"], ["ghes.test", "github.com"]] {
+        let w = World::new();
+        for host in ["github.com", "ghes.test", "github.com"] {
+            w.apptoken(["setup-git", "--host", host]).stderr_contains(host).ok();
+        }
+        for host in hosts {
+            assert!(w.path("home/.gitconfig").exists());
+            w.apptoken(["setup-git", "--undo", "--host", host]).stderr_contains(host).ok();
+        }
+        assert!(!w.path("home/.gitconfig").exists() && !w.path("config/apptoken").exists());
+    }
+}
+
+#[test]
+fn killed_at_any_of_its_steps_it_can_be_taken_back_and_done_again() {
+    let steps = ["--get-all", "--replace-all", "--rename-section"];
+    for step in steps {
+        for again in [false, true] {
+            let w = World::new();
+            w.file(".gitconfig", LIVED_IN);
+            let listed = w.listed();
+            fs::create_dir(w.path("home/bin")).expect("a new directory");
+            w.script(
+                "bin/git",
+                &format!("case $* in *{step}*) kill -KILL $PPID; exit 1; esac\nPATH=${{PATH#*:}}; exec git \"$@\""),
+            );
+            let path = w.shell("sh", r#"printf %s "$HOME/bin:$PATH""#).text();
+            let killed = w.command(APPTOKEN).args(["setup-git", "--host", "github.com"]).env("PATH", path).run();
+            killed.ended_by(Signal::SIGKILL);
+            w.file("../config/apptoken/git/.draft-1", "half");
+            if again {
+                w.apptoken(["setup-git", "--host", "github.com"]).stderr_contains("git now asks").ok();
+                let helpers = w.listed().matches("apptoken --host=github.com credential").count();
+                assert_eq!(helpers, 1, "after {step}");
+            }
+            w.apptoken(["setup-git", "--undo"]).stderr_contains("no longer").ok();
+            assert_eq!(w.listed(), listed, "after {step}");
+            assert!(!w.path("config/apptoken").exists(), "after {step}");
+        }
+    }
+}
+
+#[test]
+fn an_upgrade_of_a_versioned_installation_changes_nothing() {
+    let w = World::with_git();
+    for version in ["1", "2"] {
+        fs::create_dir_all(w.path("home/versions").join(version)).expect("a new directory");
+        w.command("cp").arg(APPTOKEN).arg(w.path("home/versions").join(version).join("apptoken")).run().ok();
+    }
+    fs::create_dir(w.path("home/bin")).expect("a new directory");
+    w.shell("sh", "ln -s ../versions/1/apptoken bin/apptoken").ok();
+    for call in ["apptoken", "$HOME/bin/apptoken", "bin/apptoken"] {
+        w.shell("sh", "ln -sfn ../versions/1/apptoken bin/apptoken").ok();
+        w.shell("sh", &format!("PATH=$HOME/bin:$PATH {call} setup-git")).stderr_contains("git now asks").ok();
+        w.shell("sh", "ln -sfn ../versions/2/apptoken bin/apptoken; mv versions/1 gone").ok();
+        w.plain_git(&["ls-remote", &w.git_url("octo/hello"), "main"]).stdout_contains("refs/heads/main").ok();
+        w.shell("sh", "mv gone versions/1").ok();
     }
 }
 

@@ -23,6 +23,9 @@ pub(super) fn setup(options: &ScopeArgs) -> Result<(), CliError> {
     let scope = Scope::read(options.clone())?;
     for site in sites(scope)? {
         let mut text = b"# Written by `apptoken setup-git`; `apptoken setup-git --undo` takes it back.\n".to_vec();
+        if made_global(&directory()?) {
+            text.extend(MADE_GLOBAL);
+        }
         for setting in site.settings(options)? {
             text.extend(in_a_file(&setting));
         }
@@ -40,6 +43,10 @@ pub(super) fn undo(options: ScopeArgs) -> Result<(), CliError> {
     let directory = directory()?;
     for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
         let (file, name) = (entry.path(), entry.file_name());
+        if only.is_none() && name.as_bytes().starts_with(DRAFT.as_bytes()) {
+            // Of one that was killed.
+            let _ = fs::remove_file(&file);
+        }
         let host = name.to_string_lossy().strip_suffix(".conf").map(str::to_owned);
         if let Some(host) = host.filter(|_| only.as_ref().is_none_or(|only| name == only.as_str())) {
             exclude(&file)?;
@@ -95,7 +102,7 @@ fn in_a_file((name, value): &Setting) -> Vec<u8> {
 fn write(file: &Path, text: &[u8]) -> io::Result<()> {
     let directory = file.parent().unwrap_or(file);
     DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let draft = directory.join(format!(".draft-{}", std::process::id()));
+    let draft = directory.join(format!("{DRAFT}{}", std::process::id()));
     let written =
         File::options().write(true).create(true).truncate(true).mode(0o600).open(&draft).and_then(|mut open| {
             open.write_all(text)?;
@@ -113,18 +120,41 @@ fn include(file: &Path) -> Result<(), CliError> {
     }
     // A section of a new name goes to the end, where the helpers named before it are forgotten; the line would otherwise
     // join an older `[include]` that may stand before them.
-    let section = format!("apptoken-{}", std::process::id());
-    change(&[OsStr::new("--add"), OsStr::new(&format!("{section}.path")), file.as_os_str()])?;
+    let section = section(file);
+    change(&[OsStr::new("--replace-all"), OsStr::new(&format!("{section}.path")), file.as_os_str()])?;
     change(&[OsStr::new("--rename-section"), OsStr::new(&section), OsStr::new("include")])
 }
 
-/// Removes that line, and the file that it was in if it has nothing else.
+/// The section that the line for `file` is first written to.
+fn section(file: &Path) -> String {
+    format!("apptoken.{}", file.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// Where git's global configuration is written, as far as it may be ours to remove.
+fn global() -> Option<PathBuf> {
+    let named = std::env::var_os(env::GIT_CONFIG_GLOBAL).map(PathBuf::from);
+    named.or_else(|| std::env::var_os(env::HOME).map(|home| Path::new(&home).join(".gitconfig")))
+}
+
+/// Whether that file is there only since we are: it is not there yet, or one of our own files says so.
+fn made_global(directory: &Path) -> bool {
+    let ours = |file: PathBuf| file.extension().is_some_and(|kind| kind == "conf") && says_made(&file);
+    global().is_some_and(|global| fs::symlink_metadata(global).is_err())
+        || fs::read_dir(directory).into_iter().flatten().flatten().any(|entry| ours(entry.path()))
+}
+
+fn says_made(file: &Path) -> bool {
+    fs::read(file).is_ok_and(|text| text.windows(MADE_GLOBAL.len()).any(|line| line == MADE_GLOBAL))
+}
+
+/// Removes that line, and the file that it was in if that was made for it and has nothing else.
 fn exclude(file: &Path) -> Result<(), CliError> {
     let pattern = exactly(file.as_os_str().as_bytes());
-    change(&[OsStr::new("--unset-all"), OsStr::new(INCLUDE), OsStr::from_bytes(&pattern)])?;
-    let global = std::env::var_os(env::GIT_CONFIG_GLOBAL)
-        .or_else(|| std::env::var_os(env::HOME).map(|home| Path::new(&home).join(".gitconfig").into_os_string()));
-    if let Some(global) = global
+    // The second is where one that was killed has left it.
+    for name in [INCLUDE.to_owned(), format!("{}.path", section(file))] {
+        change(&[OsStr::new("--unset-all"), OsStr::new(&name), OsStr::from_bytes(&pattern)])?;
+    }
+    if let Some(global) = global().filter(|_| says_made(file))
         && fs::symlink_metadata(&global).is_ok_and(|there| there.is_file() && there.len() == 0)
     {
         let _ = fs::remove_file(global);
@@ -164,6 +194,11 @@ fn git(args: &[&OsStr]) -> Result<Output, CliError> {
     })
 }
 
+/// What one of our files says when git's global configuration was not there before.
+const MADE_GLOBAL: &[u8] =
+    b"# Git's global configuration was made for this, and goes with it when nothing else is in it.\n";
+/// What the name of a file begins with that is being written.
+const DRAFT: &str = ".draft-";
 const INCLUDE: &str = "include.path";
 /// The exit status of git when there is no such line.
 const NOTHING_TO_UNSET: i32 = 5;
