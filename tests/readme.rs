@@ -16,6 +16,7 @@ fn every_example_is_run_by_a_test() {
         ("sh", "cargo run --example demo"),
         ("sh", "source /path/to/apptoken.bash"),
         ("sh", "ssh -R /run/user/1000/apptoken.sock:\"$APPTOKEN_AUTH_SOCK\" build-host   # 1000: your uid there"),
+        ("sh", "git config credential.https://github.com.helper ''"),
         ("js", "const s = require(\"net\").connect(process.env.APPTOKEN_AUTH_SOCK);"),
     ];
     assert_eq!(examples, known.map(|(language, line)| (language.to_owned(), line.to_owned())));
@@ -101,6 +102,26 @@ fn the_socket_is_forwarded_as_it_says() {
     assert_eq!(asked, format!("-R /run/user/1000/apptoken.sock:{} build-host\n", w.socket().display()));
     let far = far.replace("/run/user/1000/apptoken.sock", &w.socket().display().to_string());
     assert!(w.shell("sh", &far).line().starts_with("ghs_"));
+}
+
+#[test]
+fn git_is_told_by_hand_as_it_says() {
+    let w = World::with_git();
+    let calls = r#"!f() { echo "$1" >>"$HOME/calls"; cat >>"$HOME/calls"; }; f"#;
+    w.plain_git(&["config", "--global", "credential.helper", calls]).ok();
+    let script = example("git config credential").replace("github.com", &w.git_host()).replace("https://", "http://");
+    let script =
+        format!("set -e\ngit init -q clone; cd clone\n{script}\ngit ls-remote {} main", w.git_url("octo/hello"));
+    w.shell("sh", &script).stdout_contains("refs/heads/main").ok();
+    // As a git without the newer protocol does it: fill, use, approve.
+    let script = format!(
+        "cd clone; printf 'protocol=http\nhost={}\npath=octo/hello.git\n\n' | git credential fill | tee filled | git credential approve",
+        w.git_host()
+    );
+    w.shell("sh", &script).ok();
+    let filled = fs::read_to_string(w.path("home/clone/filled")).expect("git was asked");
+    assert!(filled.contains(&format!("password={}", w.github.tokens()[0].value)), "{filled}");
+    assert!(!w.path("home/calls").exists());
 }
 
 #[test]
