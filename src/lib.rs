@@ -42,6 +42,7 @@
 //!   its answers judged, its refusals in our words, and in `agent::network` those of the network
 //! - `agent::key`, `agent::shield`, `agent::jwt`, `agent::signing`: a key as it is judged, as it waits encrypted, what it
 //!   signs, and the thread on which it does
+//! - `agent::guard`: a mutex that a panic does not close
 //! - `agent::confirm`, `agent::audit`: asking the user, and writing down who got what
 //!
 //! # The path of a request

@@ -3,13 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
-use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clock::Clock;
+use super::guard::guard;
 use super::reply::GitHubError;
 use crate::ids::AppId;
 
@@ -44,8 +45,6 @@ pub(super) struct Tries {
     until: Instant,
     failed: u32,
     clock_was_set: bool,
-    /// What the API asked for when it could not answer.
-    not_before: Option<Instant>,
 }
 
 impl Apis {
@@ -55,7 +54,7 @@ impl Apis {
 
     /// What is known of the API with this base.
     pub(super) fn of(&self, base: &str) -> Arc<Api> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = guard(&self.known);
         if let Some(api) = known.get(base) {
             return Arc::clone(api);
         }
@@ -115,9 +114,6 @@ impl Api {
                 return Err(GitHubError::ClockSkew(there.map(|there| there.saturating_sub((self.clock)().unix))));
             }
             GitHubError::RateLimited(seconds) => self.pause(app, Duration::from_secs(seconds.unwrap_or(UNSAID_PAUSE))),
-            GitHubError::Unavailable(_, seconds) => {
-                tries.not_before = Some(Instant::now() + Duration::from_secs(seconds));
-            }
             ref error if error.is_passing() => {}
             error => return Err(error),
         }
@@ -126,18 +122,18 @@ impl Api {
             return Err(error);
         }
         if error.is_passing() {
-            let wait = Instant::now() + back_off(tries.failed);
-            let wait = tries.not_before.take().map_or(wait, |not_before| wait.max(not_before));
-            if wait >= tries.until {
+            let wanted = if let GitHubError::Unavailable(_, seconds) = error { seconds } else { 0 };
+            let wait = back_off(tries.failed).max(Duration::from_secs(wanted));
+            if Instant::now() + wait >= tries.until {
                 return Err(error);
             }
-            sleep_until(wait).await;
+            sleep(wait).await;
         }
         Ok(())
     }
 
     fn share(&self, app: &AppId) -> Arc<Semaphore> {
-        let mut shares = self.shares.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shares = guard(&self.shares);
         if shares.len() >= MAX_APIS {
             shares.retain(|_, share| Arc::strong_count(share) > 1);
         }
@@ -146,7 +142,7 @@ impl Api {
 
     fn pause(&self, app: &AppId, span: Duration) {
         let now = (self.clock)().boot;
-        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut pauses = guard(&self.pauses);
         pauses.retain(|_, until| *until > now);
         let until = pauses.entry(app.clone()).or_default();
         *until = (*until).max(now + span.min(MAX_PAUSE));
@@ -154,14 +150,14 @@ impl Api {
 
     fn pause_left(&self, app: &AppId) -> Option<Duration> {
         let now = (self.clock)().boot;
-        let pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
+        let pauses = guard(&self.pauses);
         pauses.get(app)?.checked_sub(now).filter(|left| !left.is_zero())
     }
 }
 
 impl Tries {
     pub(super) fn new() -> Self {
-        Self { until: Instant::now() + DEADLINE, failed: 0, clock_was_set: false, not_before: None }
+        Self { until: Instant::now() + DEADLINE, failed: 0, clock_was_set: false }
     }
 
     /// Makes one try, within the time that it may take.

@@ -1,15 +1,15 @@
 //! One flight a question: who asks what is being asked already joins; who leaves cancels it for nobody, and the last one
-//! to leave ends it. What GitHub
-//! refused is not asked again for a moment: a stampede of failures is one request as well.
+//! to leave ends it. What GitHub refused is not asked again for a moment: a stampede of failures is one request as well.
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use super::clock::Clock;
+use super::guard::guard;
 use crate::protocol::{Code, Refusal};
 
 /// The questions under way, and those that were refused a moment ago.
@@ -71,7 +71,7 @@ where
         flight: impl Future<Output = Result<T, Refusal>> + Send + 'static,
     ) -> Result<watch::Receiver<Landing<T>>, Refusal> {
         let (clock, now) = (self.clock, (self.clock)().boot);
-        let mut board = lock(&self.board);
+        let mut board = guard(&self.board);
         if let Some(flight) = board.get(&question)
             && flight.remembered_until.is_none_or(|until| now < until)
         {
@@ -87,17 +87,18 @@ where
         }
         let (land, landing) = watch::channel(None);
         board.insert(question.clone(), Flight { landing: land.clone(), remembered_until: None });
-        let arrival = Arrival { board: Arc::clone(&self.board), question };
+        let arrival = Arrival { board: Arc::clone(&self.board), question, land };
         tokio::spawn(async move {
             let answer = tokio::select! {
                 answer = flight => answer,
                 // All who asked have left.
-                () = arrival.abandoned(&land) => return,
+                () = arrival.abandoned() => return,
             };
             if answer.as_ref().is_err_and(is_remembered) {
                 arrival.remember(clock().boot + REMEMBERED);
             }
             // First off the board, then the answer: who asks from now on asks anew.
+            let land = arrival.land.clone();
             drop(arrival);
             land.send_replace(Some(answer));
         });
@@ -106,7 +107,7 @@ where
 
     /// Forgets what was refused: something has changed.
     pub fn forget_failures(&self) {
-        lock(&self.board).retain(|_, flight| flight.remembered_until.is_none());
+        guard(&self.board).retain(|_, flight| flight.remembered_until.is_none());
     }
 }
 
@@ -114,15 +115,16 @@ where
 struct Arrival<K: Eq + Hash, T> {
     board: Arc<Mutex<Board<K, T>>>,
     question: K,
+    land: watch::Sender<Landing<T>>,
 }
 
 impl<K: Eq + Hash, T> Arrival<K, T> {
     /// Waits until nobody waits, and takes it off the board before anybody can join it again.
-    async fn abandoned(&self, land: &watch::Sender<Landing<T>>) {
+    async fn abandoned(&self) {
         loop {
-            land.closed().await;
-            let mut board = lock(&self.board);
-            if land.receiver_count() == 0 {
+            self.land.closed().await;
+            let mut board = guard(&self.board);
+            if self.land.receiver_count() == 0 {
                 board.remove(&self.question);
                 return;
             }
@@ -130,7 +132,7 @@ impl<K: Eq + Hash, T> Arrival<K, T> {
     }
 
     fn remember(&self, until: Duration) {
-        if let Some(flight) = lock(&self.board).get_mut(&self.question) {
+        if let Some(flight) = guard(&self.board).get_mut(&self.question) {
             flight.remembered_until = Some(until);
         }
     }
@@ -138,8 +140,10 @@ impl<K: Eq + Hash, T> Arrival<K, T> {
 
 impl<K: Eq + Hash, T> Drop for Arrival<K, T> {
     fn drop(&mut self) {
-        let mut board = lock(&self.board);
-        if board.get(&self.question).is_some_and(|flight| flight.remembered_until.is_none()) {
+        let mut board = guard(&self.board);
+        // Another may have been started in its place since.
+        let ours = |flight: &Flight<T>| flight.landing.same_channel(&self.land);
+        if board.get(&self.question).is_some_and(|flight| ours(flight) && flight.remembered_until.is_none()) {
             board.remove(&self.question);
         }
     }
@@ -159,10 +163,6 @@ fn is_remembered(refusal: &Refusal) -> bool {
             | Code::Suspended
             | Code::Timeout
     )
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// How long a failure is remembered: longer than those take who asked at the same time, and shorter than a person who has

@@ -1,6 +1,6 @@
 //! What the agent does about each request: the one match, and the gate before it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
@@ -11,6 +11,7 @@ use super::clock::{Clock, Now};
 use super::confirm::{Confirm, PATIENCE, Verdict};
 use super::flight::Flights;
 use super::github::GitHub;
+use super::guard::guard;
 use super::keyring::HeldKey;
 use super::lock::{LockKey, Salt, new_salt, penalty};
 use super::peer::Peer;
@@ -281,11 +282,6 @@ fn locked() -> Refusal {
 /// What is said when a key was removed while something was done with it.
 pub(super) fn gone() -> Refusal {
     Refusal::new(Code::NoKey, "the key was removed meanwhile").hint("see `apptoken list`")
-}
-
-/// A panic elsewhere must not end the agent: every change is made whole or not at all.
-fn guard<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");

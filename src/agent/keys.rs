@@ -9,7 +9,6 @@ use super::handler::{Agent, gone};
 use super::key::AppKey;
 use super::keyring::{HeldKey, NotAdded, NotChosen, next_number};
 use super::refuse::{Asked, refuse};
-use super::reply::GitHubError;
 use super::revoke::Living;
 use super::shield::Shielded;
 use super::signing::Signing;
@@ -175,9 +174,7 @@ impl Agent {
                 Ok((slug, None))
             }
             // The key may be right all the same; it is the network that is not.
-            Err(error)
-                if error.is_passing() || matches!(error, GitHubError::RateLimited(_) | GitHubError::Barred(_)) =>
-            {
+            Err(error) if error.is_no_answer() => {
                 let why = refuse(&error, key, Asked::App).error;
                 Ok((None, Some(format!("the key could not be checked: {why}"))))
             }

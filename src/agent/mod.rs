@@ -8,6 +8,7 @@ pub mod confirm;
 pub mod daemon;
 pub mod flight;
 pub mod github;
+mod guard;
 pub mod handler;
 pub mod jwt;
 pub mod key;

@@ -185,7 +185,12 @@ pub enum GitHubError {
 }
 
 impl GitHubError {
-    /// Whether it says nothing about what was asked: it may be gone at the next try.
+    /// Whether it is about the way to GitHub, and says nothing about what was asked.
+    pub fn is_no_answer(&self) -> bool {
+        self.is_passing() || matches!(self, Self::RateLimited(_) | Self::Barred(_))
+    }
+
+    /// Whether it may be gone at the next try.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Timeout | Self::Unreachable(_) | Self::Unavailable(..) | Self::Status(500..))
     }

@@ -72,7 +72,7 @@ impl Agent {
                 Some(Ok(Ok(()))) => revoked += 1,
                 Some(Ok(Err((key, error)))) => {
                     failure.get_or_insert_with(|| refuse(&error, &key, Asked::App));
-                    if error.is_passing() || matches!(error, GitHubError::RateLimited(_) | GitHubError::Barred(_)) {
+                    if error.is_no_answer() {
                         gone.insert(key.api_url.clone());
                     }
                 }

@@ -2,9 +2,11 @@
 //! the request that it came with, would hold several times their own size.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use zeroize::Zeroize;
+
+use super::guard::guard;
 
 /// Pages of lines. A page is freed with the last of its lines; those are of one age, and tokens live no more than an hour.
 #[derive(Default)]
@@ -66,7 +68,7 @@ impl Drop for Line {
 
 impl Page {
     fn lock(&self) -> MutexGuard<'_, Box<[u8]>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        guard(&self.0)
     }
 }
 

@@ -3,13 +3,14 @@
 //! What leaks memory by side channels or speculation gets some bytes wrong. The key that opens the secret is the hash of a
 //! large random block, so that all of the block would have to be leaked without one wrong bit.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use aes_gcm::aead::{Aead, KeyInit};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
 use sha2::{Digest, Sha512};
 use zeroize::Zeroizing;
 
+use super::guard::guard;
 use crate::secret::Secret;
 
 /// A secret that is in the clear only in what [`Shielded::open`] returns.
@@ -40,7 +41,7 @@ impl Shielded {
     }
 
     fn sealed(&self) -> MutexGuard<'_, Option<Sealed>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        guard(&self.0)
     }
 }
 
