@@ -198,7 +198,9 @@ impl Drop for Notice {
 fn waits_for(request: &Request) -> Option<&'static str> {
     match request {
         Request::GetToken(_) => Some("waiting for a token from GitHub, or for a confirmation"),
-        Request::AddKey(_) => Some("waiting for GitHub to confirm the key"),
+        Request::AddKey(_) | Request::CheckKey(_) => Some("waiting for GitHub to confirm the key"),
+        Request::SealKey(_) => Some("encrypting the key"),
+        Request::Diagnose(_) => Some("waiting for GitHub to answer"),
         Request::Installations(_) => Some("waiting for GitHub's list of installations"),
         Request::Whoami(_) => Some("waiting for GitHub to tell who the App is"),
         Request::Revoke(_) | Request::RemoveKey(_) | Request::RemoveAllKeys(_) => Some("waiting for GitHub to revoke"),

@@ -5,11 +5,14 @@ mod request;
 mod response;
 
 pub use refusal::{Choice, Code, Refusal};
-pub use request::{DropToken, KeyChoice, NewKey, Passphrase, RemoveAllKeys, RemoveKey, Request, Revoke, TokenRequest};
+pub use request::{
+    CheckKey, DropToken, KeyChoice, NewKey, Passphrase, RemoveAllKeys, RemoveKey, Request, Revoke, SealKey,
+    TokenRequest,
+};
 pub use response::written;
 pub use response::{
-    Added, Answer, Done, Dropped, Installation, Installations, KeyInfo, Keys, Pong, Removed, Revoked, Status,
-    TokenAnswer, TokenInfo, Whoami,
+    Added, Answer, Checked, Diagnosis, Done, Dropped, Installation, Installations, KeyInfo, Keys, Pong, Removed,
+    Revoked, SealedKey, Status, TokenAnswer, TokenInfo, Whoami,
 };
 
 /// The protocol spoken here. Raised by hand when an old peer would misunderstand a new one.

@@ -51,6 +51,8 @@ pub enum Code {
     NotGranted,
     /// This is not a private key that GitHub Apps use.
     BadKey,
+    /// The key is encrypted, and that passphrase does not open it.
+    WrongPassphrase,
     /// The key is not one of this App's.
     AppMismatch,
     /// This machine's clock and GitHub's differ too much.

@@ -20,6 +20,10 @@ pub enum Request {
     GetToken(TokenRequest),
     /// Hold this key.
     AddKey(Box<NewKey>),
+    /// Would this key do? Nothing of it is kept.
+    CheckKey(Box<CheckKey>),
+    /// Encrypt this key under a passphrase, for whoever sent it to store.
+    SealKey(Box<SealKey>),
     /// Which keys are held?
     ListKeys,
     /// Forget a key.
@@ -40,6 +44,8 @@ pub enum Request {
     Revoke(Revoke),
     /// Hand out this token no more.
     DropToken(DropToken),
+    /// What is in the way between a key and GitHub?
+    Diagnose(KeyChoice),
 }
 
 /// Which token: every field narrows or chooses, none is needed.
@@ -80,8 +86,12 @@ pub struct TokenRequest {
 pub struct NewKey {
     #[serde(default, rename = "action", skip_serializing)]
     pub(crate) _action: IgnoredAny,
-    /// The key: PKCS#1 or PKCS#8 DER in standard base64. Without escapes in it, it is copied once and wiped.
+    /// The key in standard base64: PKCS#1 or PKCS#8 DER, or with `passphrase` one that is encrypted, which is PKCS#8 DER, PEM
+    /// with `Proc-Type`, a sealed file, or a `pem.enc` of the original tool. Without escapes in it, it is copied once and wiped.
     pub key: Secret<str>,
+    /// What opens it, when it is encrypted.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<Secret<str>>,
     /// The App it belongs to.
     pub app_id: AppId,
     /// What to call it; else the App's slug.
@@ -105,6 +115,43 @@ pub struct NewKey {
     /// Do not check key and App against GitHub.
     #[serde(default)]
     pub offline: bool,
+}
+
+/// A key to judge, and to check against GitHub if an App is named.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CheckKey {
+    #[serde(default, rename = "action", skip_serializing)]
+    pub(crate) _action: IgnoredAny,
+    /// As in [`NewKey::key`].
+    pub key: Secret<str>,
+    /// As in [`NewKey::passphrase`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<Secret<str>>,
+    /// The App it should belong to; without it GitHub is not asked.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub app_id: Option<AppId>,
+    /// As in [`NewKey::host`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub host: Option<Host>,
+    /// As in [`NewKey::api_url`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub api_url: Option<String>,
+}
+
+/// A key to seal.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SealKey {
+    #[serde(default, rename = "action", skip_serializing)]
+    pub(crate) _action: IgnoredAny,
+    /// As in [`NewKey::key`].
+    pub key: Secret<str>,
+    /// What opens it, when it is encrypted: as in [`NewKey::passphrase`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub passphrase: Option<Secret<str>>,
+    /// What the sealed file is to open with; not empty.
+    pub new_passphrase: Secret<str>,
 }
 
 /// Which key to forget.
@@ -188,6 +235,7 @@ impl NewKey {
         Self {
             _action: IgnoredAny,
             key,
+            passphrase: None,
             app_id,
             name: None,
             host: None,
@@ -197,6 +245,20 @@ impl NewKey {
             confirm: false,
             offline: false,
         }
+    }
+}
+
+impl CheckKey {
+    /// A key of which nothing else is said.
+    pub fn new(key: Secret<str>) -> Self {
+        Self { _action: IgnoredAny, key, passphrase: None, app_id: None, host: None, api_url: None }
+    }
+}
+
+impl SealKey {
+    /// A key, and what it is to open with.
+    pub fn new(key: Secret<str>, new_passphrase: Secret<str>) -> Self {
+        Self { _action: IgnoredAny, key, passphrase: None, new_passphrase }
     }
 }
 
@@ -243,6 +305,8 @@ impl Request {
             "ping" => bare().map(|_| Self::Ping)?,
             "getToken" => Self::GetToken(fields(message)?),
             "addKey" => Self::AddKey(fields(message)?),
+            "checkKey" => Self::CheckKey(fields(message)?),
+            "sealKey" => Self::SealKey(fields(message)?),
             "listKeys" => bare().map(|_| Self::ListKeys)?,
             "removeKey" => Self::RemoveKey(fields(message)?),
             "removeAllKeys" => Self::RemoveAllKeys(fields(message)?),
@@ -253,6 +317,7 @@ impl Request {
             "whoami" => Self::Whoami(fields(message)?),
             "revoke" => Self::Revoke(fields(message)?),
             "dropToken" => Self::DropToken(fields(message)?),
+            "diagnose" => Self::Diagnose(fields(message)?),
             _ => {
                 return Err(Refusal::new(Code::UnknownAction, "this agent knows no such action")
                     .hint("compare the versions that `apptoken --version` and `apptoken status` print"));
@@ -265,6 +330,8 @@ impl Request {
         matches!(
             self,
             Self::AddKey(_)
+                | Self::CheckKey(_)
+                | Self::SealKey(_)
                 | Self::RemoveKey(_)
                 | Self::Lock(_)
                 | Self::Unlock(_)
@@ -279,6 +346,8 @@ impl Request {
             Self::Ping => "ping",
             Self::GetToken(_) => "getToken",
             Self::AddKey(_) => "addKey",
+            Self::CheckKey(_) => "checkKey",
+            Self::SealKey(_) => "sealKey",
             Self::ListKeys => "listKeys",
             Self::RemoveKey(_) => "removeKey",
             Self::RemoveAllKeys(_) => "removeAllKeys",
@@ -289,6 +358,7 @@ impl Request {
             Self::Whoami(_) => "whoami",
             Self::Revoke(_) => "revoke",
             Self::DropToken(_) => "dropToken",
+            Self::Diagnose(_) => "diagnose",
         }
     }
 }

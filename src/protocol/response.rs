@@ -23,6 +23,10 @@ pub enum Answer {
     Written(Arc<Secret<[u8]>>),
     /// To `addKey`.
     Added(Added),
+    /// To `checkKey`.
+    Checked(Checked),
+    /// To `sealKey`.
+    Sealed(SealedKey),
     /// To `listKeys`.
     Keys(Keys),
     /// To `removeKey` and `removeAllKeys`.
@@ -39,6 +43,8 @@ pub enum Answer {
     Status(Status),
     /// To `installations`.
     Installations(Installations),
+    /// To `diagnose`.
+    Diagnosis(Diagnosis),
 }
 
 /// Who is there.
@@ -106,6 +112,59 @@ pub struct Added {
     /// Why key and App could not be checked against GitHub.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub warning: Option<String>,
+}
+
+/// A key that would do.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Checked {
+    /// The fingerprint that GitHub shows for it.
+    pub fingerprint: String,
+    /// The size of its modulus.
+    pub bits: u32,
+    /// The App's slug, when GitHub was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+    /// Where the App is installed, when GitHub was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installations: Option<Vec<Installation>>,
+}
+
+/// A key that only its passphrase opens.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SealedKey {
+    /// What to store, in standard base64: the file that the agent's module `sealed` describes.
+    pub sealed: String,
+    /// The fingerprint of the key in it.
+    pub fingerprint: String,
+}
+
+/// What lies between a key and GitHub, as far as it was found out: a way that fails leaves the rest unsaid.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Diagnosis {
+    /// What the key is called here.
+    pub key: String,
+    /// The host its App lives on.
+    pub host: Host,
+    /// The API that was asked.
+    pub api_url: String,
+    /// The proxy on the way there, without any login.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy: Option<String>,
+    /// Why nothing answers there, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreachable: Option<String>,
+    /// How far GitHub's clock is before ours, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clock_difference: Option<i64>,
+    /// The App's slug, when GitHub knows the key for its App.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slug: Option<String>,
+    /// What GitHub has against the key, if anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refusal>,
 }
 
 /// The keys held, in the order in which they were added.
