@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The App a key belongs to: its numeric ID, or its client ID (`Iv23…`), which github.com and GHES 3.14 and later take as well.
@@ -51,6 +53,14 @@ pub struct Repo {
 /// A web and git host, in lower case, with its port if it has one: `github.com`, `acme.ghe.com`, `ghe.example:8443`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Host(String);
+
+/// What a key is called: printed, matched, typed on command lines, and part of a file's name that cannot leave its directory.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct KeyName(String);
+
+/// A key as GitHub shows it: `SHA256:` and the base64 of SHA-256 over the public key's DER.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Fingerprint(String);
 
 /// How much of one permission: each level includes those before it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -148,6 +158,31 @@ impl FromStr for Host {
                 .all(|label| !label.is_empty() && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'));
         let ported = port.is_none_or(|port| port.parse::<u16>().is_ok());
         (named && ported).then(|| Self(text.to_ascii_lowercase())).ok_or(FORM)
+    }
+}
+
+impl FromStr for KeyName {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        // A dash in front would be an option, a dot a hidden file or a way out of the directory.
+        let fits = (1..=MAX_KEY_NAME).contains(&text.len())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+            && !text.starts_with(['-', '.']);
+        fits.then(|| Self(text.to_owned())).ok_or(Malformed(
+            "a key's name is letters, digits, `.`, `_` and `-`, at most 64, and begins with none of `.` and `-`",
+        ))
+    }
+}
+
+impl FromStr for Fingerprint {
+    type Err = Malformed;
+
+    fn from_str(text: &str) -> Result<Self, Malformed> {
+        let hash = text.strip_prefix("SHA256:").and_then(|hash| STANDARD.decode(hash).ok());
+        let fits = hash.is_some_and(|hash| hash.len() == SHA256_SIZE);
+        fits.then(|| Self(text.to_owned()))
+            .ok_or(Malformed("a key's fingerprint is `SHA256:` and 44 characters, as GitHub shows it"))
     }
 }
 
@@ -299,6 +334,18 @@ text_on_the_wire! {
     Host: |host, f| f.write_str(&host.0);
 }
 
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 impl fmt::Display for InstallationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -340,6 +387,10 @@ fn is_permission_name(name: &str) -> bool {
 
 /// Longest login, repository name, client ID or permission accepted. GitHub's own longest is a repository's, 100.
 const MAX_NAME: usize = 100;
+/// Longest name of a key, in bytes.
+const MAX_KEY_NAME: usize = 64;
+/// Bytes of a SHA-256.
+const SHA256_SIZE: usize = 32;
 /// Longest host name that DNS allows.
 const MAX_HOST: usize = 253;
 
@@ -361,6 +412,29 @@ mod tests {
         assert_eq!("Octo/Hello.js".parse::<Repo>(), "octo/hello.JS".parse());
         for bad in ["octo", "octo/", "/hello", "octo/..", "a/b/c", "octo/he llo", "octo/he?llo", "octo%2f/x"] {
             assert!(bad.parse::<Repo>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_keys_name_cannot_leave_a_directory_hide_in_it_or_pass_for_an_option() {
+        for good in ["my-app", "a", "A.b_c-9", "original", &"x".repeat(64)] {
+            assert_eq!(good.parse::<KeyName>().map(|name| name.to_string()).as_deref(), Ok(good));
+        }
+        let long = "x".repeat(65);
+        for bad in
+            ["", ".", "..", "../up", "a/b", "/etc", "a\0", "a\n", "\u{e9}", "a b", ".hidden", "-t", "a\\b", &long]
+        {
+            assert!(bad.parse::<KeyName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_what_github_shows() {
+        let good = "SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=";
+        assert_eq!(good.parse::<Fingerprint>().map(|print| print.to_string()).as_deref(), Ok(good));
+        let unpadded = good.trim_end_matches('=');
+        for bad in ["", "SHA256:", unpadded, &good[7..], &good.to_lowercase(), &format!("{good}\n"), "SHA256:QUJD"] {
+            assert!(bad.parse::<Fingerprint>().is_err(), "{bad:?}");
         }
     }
 

@@ -12,7 +12,7 @@ use super::refuse::{Asked, refuse};
 use super::revoke::Living;
 use super::shield::Shielded;
 use super::signing::Signing;
-use crate::ids::Host;
+use crate::ids::{Host, KeyName};
 use crate::lifetime::{self, MAX_LIFETIME};
 use crate::pem::KeyError;
 use crate::protocol::{Added, Choice, Code, NewKey, Refusal, RemoveAllKeys, RemoveKey, Removed};
@@ -137,9 +137,8 @@ impl Agent {
     }
 
     fn judge(&self, new: &NewKey) -> Result<(), Refusal> {
-        if new.name.as_deref().is_some_and(|name| !is_name(name)) {
-            return Err(Refusal::new(Code::BadRequest, "a key's name is letters, digits, `.`, `_` and `-`")
-                .hint("choose another name"));
+        if let Some(Err(why)) = new.name.as_deref().map(str::parse::<KeyName>) {
+            return Err(Refusal::new(Code::BadRequest, why.0).hint("choose another name"));
         }
         let Some(asked) = new.lifetime.map(Duration::from_secs) else { return Ok(()) };
         if asked.is_zero() || asked > MAX_LIFETIME {
@@ -168,7 +167,7 @@ impl Agent {
         match self.github.app(&app).await {
             Ok(mut names) => {
                 // It becomes a name here, and is shown in questions: only what a name may be.
-                names.slug = names.slug.filter(|slug| is_name(slug));
+                names.slug = names.slug.filter(|slug| slug.parse::<KeyName>().is_ok());
                 let slug = names.slug.clone();
                 key.app = Some(names);
                 Ok((slug, None))
@@ -212,13 +211,3 @@ fn not_added(why: &NotAdded) -> Refusal {
         }
     }
 }
-
-/// A name is printed, matched and typed on command lines.
-fn is_name(name: &str) -> bool {
-    (1..=MAX_NAME).contains(&name.len())
-        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
-        && !name.starts_with('-')
-}
-
-/// Longest name of a key, in bytes.
-const MAX_NAME: usize = 64;
