@@ -34,7 +34,9 @@
 //! - `agent::handler`: what is done about each request: the one match, and the gate that a lock closes
 //! - `agent::state` with `agent::keyring`, `agent::tokens` (on the `agent::shelf`) and `agent::lock`: what is held, what time
 //!   takes from it, what a lock makes of it; synchronous, and handed the time by `agent::clock`
-//! - `agent::keys`: keys judged, checked, held, removed
+//! - `agent::keys` and `agent::opening`: keys opened, judged, checked, held, sealed, removed
+//! - `agent::encrypted`, `agent::sealed`, `agent::derive`: keys that a passphrase opens, however they were encrypted; the file
+//!   in which this program keeps one; what a passphrase becomes
 //! - `agent::question` with `agent::permissions`: what is asked for, understood
 //! - `agent::mint` with `agent::flight`: from a question to a token, each step asked once however many ask
 //! - `agent::revoke`, `agent::whoami`: tokens ended before their time; who the App is when it commits
@@ -56,7 +58,7 @@
 //!
 //! `use` lines point down these lists. [`cli`] and `agent` never name each other, but that `agent` ends an agent (`-k`) as a
 //! [`client`]. Inside the agent `github`, `jwt`, `keyring`, `lock` and `tokens` do not know each other; `state` owns what is
-//! held; only `handler`, `keys`, `mint`, `revoke` and `whoami`, which are one type in five files, see it all. A test reads the `use` lines.
+//! held; only `handler`, `keys`, `opening`, `mint`, `revoke` and `whoami`, which are one type in six files, see it all. A test reads the `use` lines.
 
 #![forbid(unsafe_code)]
 

@@ -11,6 +11,7 @@ mod confirm;
 mod credential;
 mod daemon;
 mod day;
+mod encrypted_keys;
 mod forwarding;
 mod gh;
 mod git;

@@ -86,9 +86,9 @@ impl Agent {
             Request::Status => Ok(Answer::Status(self.status())),
             Request::GetToken(asked) => self.token(asked, peer).await,
             Request::AddKey(key) => self.add(*key).await.map(Answer::Added),
-            Request::CheckKey(_) | Request::SealKey(_) | Request::Diagnose(_) => {
-                Err(Refusal::new(Code::Internal, "not yet"))
-            }
+            Request::CheckKey(key) => self.check_key(*key).await.map(Answer::Checked),
+            Request::SealKey(key) => self.seal_key(*key).await.map(Answer::Sealed),
+            Request::Diagnose(_) => Err(Refusal::new(Code::Internal, "not yet")),
             Request::ListKeys => Ok(Answer::Keys(Keys {
                 keys: self.held(|held, now| held.keyring.iter().map(|key| key.info(now)).collect())?,
             })),

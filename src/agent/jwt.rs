@@ -50,7 +50,7 @@ mod tests {
     #[test]
     fn a_number_is_a_number_and_a_client_id_a_string() {
         let key = pem::read(include_bytes!("../../tests/fixtures/UNSAFE-TEST-ONLY-1.pem")).expect("a key");
-        let key = AppKey::from_wire(&key).expect("a key");
+        let key = AppKey::from_wire(&key.wire).expect("a key");
         for (app_id, iss) in [("12", "12"), ("Iv23abc", "\"Iv23abc\"")] {
             let jwt = sign(&app_id.parse().expect("an App ID"), &key.pkcs1, 1_000).expect("signed");
             let claims = jwt.expose().split('.').nth(1).expect("three parts");

@@ -28,7 +28,12 @@ impl AppKey {
             return Err(KeyError::TooLarge);
         }
         let der = STANDARD.decode(text.expose()).map(Zeroizing::new).map_err(|_| KeyError::Damaged)?;
-        let Ok(wrapped) = pkcs8::PrivateKeyInfoRef::from_der(&der) else { return Self::from_pkcs1(&der) };
+        Self::from_der(&der)
+    }
+
+    /// Reads PKCS#1 or PKCS#8 DER.
+    pub fn from_der(der: &[u8]) -> Result<Self, KeyError> {
+        let Ok(wrapped) = pkcs8::PrivateKeyInfoRef::from_der(der) else { return Self::from_pkcs1(der) };
         if wrapped.algorithm.oid != pkcs1::ALGORITHM_OID {
             return Err(KeyError::NotRsa);
         }
@@ -65,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_key_is_known_by_its_fingerprint_in_either_wrapping() {
-        let wire = pem::read(PEM.as_bytes()).expect("a key");
+        let wire = pem::read(PEM.as_bytes()).expect("a key").wire;
         let key = AppKey::from_wire(&wire).expect("a key");
         assert_eq!(key.bits, 2048);
         assert!(key.fingerprint.starts_with("SHA256:") && key.fingerprint.len() == 51);

@@ -4,17 +4,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
-use super::github::{Caller, api_base, host_of_api};
+use super::github::{api_base, host_of_api};
 use super::handler::{Agent, gone};
 use super::key::AppKey;
 use super::keyring::{HeldKey, NotAdded, NotChosen, next_number};
+use super::opening::Opened;
 use super::refuse::{Asked, refuse};
+use super::reply::GitHubError;
 use super::revoke::Living;
-use super::shield::Shielded;
 use super::signing::Signing;
-use crate::ids::{Host, KeyName};
+use crate::ids::{AppId, AppNames, Host, KeyName};
 use crate::lifetime::{self, MAX_LIFETIME};
-use crate::pem::KeyError;
 use crate::protocol::{Added, Choice, Code, NewKey, Refusal, RemoveAllKeys, RemoveKey, Removed};
 use crate::secret::on_wiped_stack;
 
@@ -33,7 +33,11 @@ impl Agent {
     pub(super) async fn add(&self, new: NewKey) -> Result<Added, Refusal> {
         // A locked agent has no business asking GitHub.
         self.held(|_, _| ())?;
-        let mut key = self.read(&new)?;
+        self.judge(&new)?;
+        let api = Api::new(new.host.as_ref(), new.api_url.as_deref())?;
+        let opened = self.open(new.key, new.passphrase).await?;
+        let mut key =
+            HeldKey { installation: new.installation_id, confirm: new.confirm, ..held_key(opened, new.app_id, api) };
         let (slug, warning) = self.check(&mut key, new.offline).await?;
         let (key, now) = self.held(|held, now| {
             let before = held.keyring.get(&key.fingerprint).cloned();
@@ -96,46 +100,7 @@ impl Agent {
         Ok(Removed { removed: names, revoked })
     }
 
-    /// Reads and judges a key that was sent, before anything is asked or changed.
-    fn read(&self, new: &NewKey) -> Result<HeldKey, Refusal> {
-        self.judge(new)?;
-        let (fingerprint, bits, pkcs1) = on_wiped_stack(|| {
-            AppKey::from_wire(&new.key).map(|key| (key.fingerprint, key.bits, Shielded::new(key.pkcs1.expose())))
-        })
-        .map_err(bad_key)?;
-        // An API elsewhere has its tokens elsewhere: they must never be taken for github.com's.
-        let host = match (&new.host, &new.api_url) {
-            (Some(host), _) => host.clone(),
-            (None, None) => Host::github(),
-            (None, Some(api_url)) => host_of_api(api_url).ok_or_else(|| {
-                Refusal::new(Code::BadRequest, "it is not known which host this API belongs to")
-                    .hint("say it with `--host`")
-            })?,
-        };
-        let api_url = new.api_url.clone().unwrap_or_else(|| host.api_url());
-        let api_url = api_base(&api_url).ok_or_else(|| {
-            Refusal::new(
-                Code::BadRequest,
-                "the API's address must be https, or http to this machine: on any other way plain http can be read",
-            )
-            .hint("write it like https://api.github.com or http://127.0.0.1:8080")
-        })?;
-        Ok(HeldKey {
-            number: next_number(),
-            name: String::new(),
-            fingerprint: fingerprint.into(),
-            bits,
-            app_id: new.app_id.clone(),
-            app: None,
-            host,
-            api_url,
-            installation: new.installation_id,
-            forget_at: None,
-            confirm: new.confirm,
-            pkcs1: Arc::new(pkcs1),
-        })
-    }
-
+    /// Judges what is said of a key, before anything is asked or changed.
     fn judge(&self, new: &NewKey) -> Result<(), Refusal> {
         if let Some(Err(why)) = new.name.as_deref().map(str::parse::<KeyName>) {
             return Err(Refusal::new(Code::BadRequest, why.0).hint("choose another name"));
@@ -157,17 +122,11 @@ impl Agent {
 
     /// Checks that the key signs, and that GitHub knows it for its App; returns the App's slug, or why GitHub cannot say.
     async fn check(&self, key: &mut HeldKey, offline: bool) -> Result<(Option<String>, Option<String>), Refusal> {
-        let app = Signing::of(key);
         if offline {
-            return match app.credential((self.clock)().unix).await {
-                Ok(_) => Ok((None, None)),
-                Err(_) => Err(bad_key(KeyError::Damaged)),
-            };
+            return self.signs(&key.pkcs1).await.map(|()| (None, None));
         }
-        match self.github.app(&app).await {
-            Ok(mut names) => {
-                // It becomes a name here, and is shown in questions: only what a name may be.
-                names.slug = names.slug.filter(|slug| slug.parse::<KeyName>().is_ok());
+        match self.names_of(key).await {
+            Ok(names) => {
                 let slug = names.slug.clone();
                 key.app = Some(names);
                 Ok((slug, None))
@@ -180,10 +139,62 @@ impl Agent {
             Err(error) => Err(refuse(&error, key, Asked::App)),
         }
     }
+
+    /// Asks GitHub what the key's App is called.
+    pub(super) async fn names_of(&self, key: &HeldKey) -> Result<AppNames, GitHubError> {
+        let mut names = self.github.app(&Signing::of(key)).await?;
+        // It becomes a name here, and is shown in questions: only what a name may be.
+        names.slug = names.slug.filter(|slug| slug.parse::<KeyName>().is_ok());
+        Ok(names)
+    }
 }
 
-fn bad_key(why: KeyError) -> Refusal {
-    Refusal::new(Code::BadKey, format!("this is no key: {why}")).hint(why.hint())
+/// The host that an App lives on, and the base of its API.
+pub(super) struct Api {
+    host: Host,
+    url: String,
+}
+
+impl Api {
+    /// What was said of them, and for the rest what is usual.
+    pub(super) fn new(host: Option<&Host>, url: Option<&str>) -> Result<Self, Refusal> {
+        // An API elsewhere has its tokens elsewhere: they must never be taken for github.com's.
+        let host = match (host, url) {
+            (Some(host), _) => host.clone(),
+            (None, None) => Host::github(),
+            (None, Some(url)) => host_of_api(url).ok_or_else(|| {
+                Refusal::new(Code::BadRequest, "it is not known which host this API belongs to")
+                    .hint("say it with `--host`")
+            })?,
+        };
+        let url = url.map_or_else(|| api_base(&host.api_url()), api_base);
+        let url = url.ok_or_else(|| {
+            Refusal::new(
+                Code::BadRequest,
+                "the API's address must be https, or http to this machine: on any other way plain http can be read",
+            )
+            .hint("write it like https://api.github.com or http://127.0.0.1:8080")
+        })?;
+        Ok(Self { host, url })
+    }
+}
+
+/// A key of which no more is known than whose it is.
+pub(super) fn held_key(opened: Opened, app_id: AppId, api: Api) -> HeldKey {
+    HeldKey {
+        number: next_number(),
+        name: String::new(),
+        fingerprint: opened.fingerprint.into(),
+        bits: opened.bits,
+        app_id,
+        app: None,
+        host: api.host,
+        api_url: api.url,
+        installation: None,
+        forget_at: None,
+        confirm: false,
+        pkcs1: opened.pkcs1,
+    }
 }
 
 fn not_chosen(why: NotChosen<'_>) -> Refusal {

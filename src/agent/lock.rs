@@ -1,52 +1,36 @@
-//! The lock: a passphrase becomes a key, and what is locked is encrypted under it.
+//! The lock: what is locked is encrypted under the key that its passphrase becomes.
 
 use std::time::Duration;
 
-use aes_gcm::aead::{Aead, KeyInit};
-use aes_gcm::{Aes256Gcm, Key, Nonce};
-use argon2::{Algorithm, Argon2, Params, Version};
-use zeroize::Zeroizing;
+use super::derive::{Nonce, Params, PassphraseKey, random};
+use crate::secret::Secret;
 
-use crate::secret::{Secret, on_wiped_stack};
-
-/// What a passphrase was mixed with, new for each lock.
-pub type Salt = [u8; 16];
+pub use super::derive::Salt;
 
 /// The key that a passphrase becomes.
-pub struct LockKey(Zeroizing<[u8; 32]>);
+pub struct LockKey(PassphraseKey);
 
 /// Bytes that only the right key opens.
 pub struct Sealed {
-    nonce: [u8; 12],
+    nonce: Nonce,
     ciphertext: Vec<u8>,
 }
 
 impl LockKey {
-    /// Derives the key with Argon2id (RFC 9106); takes a tenth of a second and 64 MiB, by design.
+    /// Derives the key; takes a tenth of a second and 64 MiB, by design.
     pub fn derive(passphrase: &Secret<str>, salt: &Salt) -> Self {
-        let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("these parameters are within Argon2's bounds");
-        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-        let mut key = Zeroizing::new([0; 32]);
-        on_wiped_stack(|| argon2.hash_password_into(passphrase.expose().as_bytes(), salt, &mut *key))
-            .expect("salt, key and passphrase have lengths that Argon2 takes");
-        Self(key)
+        Self(PassphraseKey::derive(passphrase, salt, Params::USUAL))
     }
 
-    /// Encrypts with AES-256-GCM under a random nonce.
+    /// Encrypts under a random nonce.
     pub fn seal(&self, plaintext: &[u8]) -> Sealed {
-        let nonce: [u8; 12] = random();
-        let ciphertext = self.cipher().encrypt(&Nonce::from(nonce), plaintext);
-        Sealed { nonce, ciphertext: ciphertext.expect("keys are shorter than AES-GCM's limit") }
+        let nonce = random();
+        Sealed { nonce, ciphertext: self.0.encrypt(&nonce, plaintext, &[]) }
     }
 
     /// Decrypts; `None` under another key than the one it was sealed with.
     pub fn open(&self, sealed: &Sealed) -> Option<Secret<[u8]>> {
-        let plaintext = self.cipher().decrypt(&Nonce::from(sealed.nonce), sealed.ciphertext.as_slice());
-        plaintext.ok().map(Secret::from)
-    }
-
-    fn cipher(&self) -> Aes256Gcm {
-        Aes256Gcm::new(&Key::<Aes256Gcm>::from(*self.0))
+        self.0.decrypt(&sealed.nonce, &sealed.ciphertext, &[])
     }
 }
 
@@ -60,16 +44,6 @@ pub fn penalty(failures: u32) -> Duration {
     PENALTY_STEP.saturating_mul(failures).min(MAX_PENALTY)
 }
 
-fn random<const N: usize>() -> [u8; N] {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).expect("the system's random generator works");
-    bytes
-}
-
-/// Argon2id's parameters: RFC 9106's second recommendation, with one lane.
-const MEMORY_KIB: u32 = 64 * 1024;
-const PASSES: u32 = 3;
-const LANES: u32 = 1;
 const PENALTY_STEP: Duration = Duration::from_millis(100);
 const MAX_PENALTY: Duration = Duration::from_secs(10);
 

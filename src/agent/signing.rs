@@ -25,6 +25,11 @@ impl Signing {
     pub fn of(key: &HeldKey) -> Self {
         Self { app_id: key.app_id.clone(), api_url: key.api_url.clone(), pkcs1: Arc::clone(&key.pkcs1) }
     }
+
+    /// A key of nobody's, to see whether it signs.
+    pub fn trial(key: &Arc<Shielded>) -> Self {
+        Self { app_id: AppId::Number(0), api_url: String::new(), pkcs1: Arc::clone(key) }
+    }
 }
 
 impl Caller for Signing {

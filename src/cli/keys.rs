@@ -19,7 +19,7 @@ use crate::env;
 use crate::ids::{AppId, Host};
 
 use crate::output::say;
-use crate::pem::{self, MAX_KEY};
+use crate::pem::{self, KeyError, MAX_KEY};
 use crate::protocol::{NewKey, RemoveAllKeys, RemoveKey, Request};
 use crate::secret::Secret;
 
@@ -135,7 +135,8 @@ fn read_key(file: &OsStr) -> Result<Secret<str>, CliError> {
         })
     };
     read.map_err(|error| CliError::new(reason(&error)).hint("give the .pem file that GitHub downloaded for the App"))?;
-    pem::read(&text).map_err(|why| CliError::new(format!("this is no App's key: {why}")).hint(why.hint()))
+    let pem = pem::read(&text).and_then(|pem| if pem.encrypted { Err(KeyError::Encrypted) } else { Ok(pem.wire) });
+    pem.map_err(|why| CliError::new(format!("this is no App's key: {why}")).hint(why.hint()))
 }
 
 fn warn_if_exposed(file: &OsStr, opened: &File) -> io::Result<()> {

@@ -86,10 +86,11 @@ pub struct TokenRequest {
 pub struct NewKey {
     #[serde(default, rename = "action", skip_serializing)]
     pub(crate) _action: IgnoredAny,
-    /// The key in standard base64: PKCS#1 or PKCS#8 DER, or with `passphrase` one that is encrypted, which is PKCS#8 DER, PEM
-    /// with `Proc-Type`, a sealed file, or a `pem.enc` of the original tool. Without escapes in it, it is copied once and wiped.
+    /// The key in standard base64: PKCS#1 or PKCS#8 DER, or PEM; or with `passphrase` one that is encrypted, which is PKCS#8 in
+    /// either form, PEM with `Proc-Type`, a sealed file, or a `pem.enc` of the original tool. Without escapes in it, it is
+    /// copied once and wiped.
     pub key: Secret<str>,
-    /// What opens it, when it is encrypted.
+    /// What opens it, when it is encrypted; else it is not looked at.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret<str>>,
     /// The App it belongs to.
@@ -160,7 +161,7 @@ pub struct SealKey {
 pub struct RemoveKey {
     #[serde(default, rename = "action", skip_serializing)]
     pub(crate) _action: IgnoredAny,
-    /// Its name or fingerprint, or the key itself as [`NewKey::key`].
+    /// Its name or fingerprint, or the key itself: PKCS#1 or PKCS#8 DER in base64.
     pub key: Secret<str>,
     /// Revoke the tokens had with it as well.
     #[serde(default)]

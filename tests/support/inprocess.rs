@@ -109,7 +109,7 @@ pub(crate) fn true_time() -> i64 {
 /// `addKey` for a private key in PEM, at the simulated GitHub.
 pub(crate) fn add_key(github: &GitHub, app: u64, pem: &str) -> Value {
     let key = pem::read(pem.as_bytes()).expect("it is a private key");
-    json!({"action": "addKey", "key": key.expose(), "appId": app, "host": HOST, "apiUrl": github.url()})
+    json!({"action": "addKey", "key": key.wire.expose(), "appId": app, "host": HOST, "apiUrl": github.url()})
 }
 
 /// How far a test has come.

@@ -1,0 +1,387 @@
+//! Keys as they cross the socket, and the opening of those that a passphrase encrypts: what OpenSSL makes, what the original
+//! tool kept, and our own sealed file.
+//!
+//! What comes is told apart by its first bytes:
+//!
+//! | it begins with | it is |
+//! |---|---|
+//! | `apptoken-key-v` | a sealed file, as `sealed.rs` describes it |
+//! | `-----BEGIN` | PEM: with `Proc-Type: 4,ENCRYPTED` the key is derived by MD5 (`openssl rsa -aes256 -traditional`), else as below |
+//! | 0x30 | DER: encrypted PKCS#8 (`openssl pkcs8 -topk8`: PBES2 of RFC 8018, with PBKDF2 or scrypt), or a key in the clear |
+//! | else | a `pem.enc` of the original tool: base64 of salt 32, IV 16, tag 16, ciphertext; PBKDF2, AES-256-GCM, inside it PEM |
+//!
+//! What deriving costs is for the file to say. It is held against bounds while it is read, before anything is derived. A cipher in CBC mode
+//! does not tell a wrong passphrase from damage: what was decrypted must be a key.
+
+use std::num::NonZeroU32;
+
+use aes_gcm::aead::consts::U16;
+use aes_gcm::aead::{Aead, KeyInit, Payload};
+use aes_gcm::aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
+use aes_gcm::aes::{Aes128, Aes192, Aes256};
+use aes_gcm::{AesGcm, Key, Nonce};
+use aws_lc_rs::pbkdf2;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use des::TdesEde3;
+use md5::{Digest, Md5};
+use pkcs8::ObjectIdentifier;
+use pkcs8::der::asn1::{AnyRef, OctetStringRef};
+use pkcs8::der::{self, Decode};
+use pkcs8::spki::AlgorithmIdentifierRef;
+use zeroize::Zeroizing;
+
+use super::sealed::{NotUnsealed, SealedFile};
+use crate::pem::{self, KeyError, MAX_KEY};
+use crate::secret::Secret;
+
+/// A key that crossed the socket, read as far as that goes without a passphrase.
+pub enum Packed {
+    /// DER in the clear, not yet judged.
+    Plain(Secret<[u8]>),
+    /// What has to be opened.
+    Encrypted(Encrypted),
+}
+
+/// A key that a passphrase opens, and what deriving its key costs is within bounds.
+pub struct Encrypted(Form);
+
+enum Form {
+    Sealed(SealedFile),
+    Pkcs8 { derivation: Derivation, cipher: Cipher, iv: Vec<u8>, ciphertext: Vec<u8> },
+    OldPem { cipher: Cipher, iv: Vec<u8>, ciphertext: Vec<u8> },
+    PemEnc(Vec<u8>),
+}
+
+/// Why there is no key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum NotOpened {
+    /// It is no key that GitHub Apps use.
+    NoKey(KeyError),
+    /// It is encrypted in a way that is not known here.
+    Unknown,
+    /// It asks for more memory or time than is spent on any.
+    OutOfBounds,
+    /// A newer version of this program sealed it.
+    Newer,
+    /// The passphrase does not open it, or it is damaged: that looks the same.
+    WrongPassphrase,
+}
+
+impl Packed {
+    /// Reads a key that was sent in base64.
+    pub fn from_wire(text: &Secret<str>) -> Result<Self, NotOpened> {
+        if text.expose().len() > MAX_WIRE {
+            return Err(KeyError::TooLarge.into());
+        }
+        let bytes = decode(text.expose())?;
+        match bytes.expose() {
+            [DER_SEQUENCE, ..] => Self::from_der(bytes),
+            file if SealedFile::is_meant(file) => Ok(Self::Encrypted(Encrypted(Form::Sealed(SealedFile::read(file)?)))),
+            file if file.starts_with(BEGIN) => {
+                let inner = decode(pem::read(file)?.wire.expose())?;
+                // Of what PEM holds, only this is read as PEM again.
+                if inner.expose().starts_with(BEGIN) { old_pem(inner.expose()) } else { Self::from_der(inner) }
+            }
+            file => pem_enc(file),
+        }
+    }
+
+    fn from_der(der: Secret<[u8]>) -> Result<Self, NotOpened> {
+        // A key in the clear begins with a version, an encrypted one with how that was done.
+        let envelope = |der| {
+            AnyRef::from_der(der)?.sequence(|reader| -> der::Result<_> {
+                Ok((AlgorithmIdentifierRef::decode(reader)?, <&OctetStringRef>::decode(reader)?.as_bytes()))
+            })
+        };
+        let Ok((scheme, ciphertext)) = envelope(der.expose()) else { return Ok(Self::Plain(der)) };
+        let (derivation, cipher, iv) = pbes2(&scheme)?;
+        Ok(Self::Encrypted(Encrypted(Form::Pkcs8 { derivation, cipher, iv, ciphertext: ciphertext.to_vec() })))
+    }
+}
+
+impl Encrypted {
+    /// Opens it: DER in the clear, not yet judged. Takes as long as the file asks for, some seconds at most.
+    pub fn open(&self, passphrase: &Secret<str>) -> Result<Secret<[u8]>, NotOpened> {
+        match &self.0 {
+            Form::Sealed(file) => Ok(file.open(passphrase)?),
+            Form::Pkcs8 { derivation, cipher, iv, ciphertext } => {
+                let key = derivation.derive(passphrase, cipher.key_length());
+                cipher.decrypt(&key, iv, ciphertext).filter(is_key).ok_or(NotOpened::WrongPassphrase)
+            }
+            Form::OldPem { cipher, iv, ciphertext } => {
+                let key = derive_by_md5(passphrase, &iv[..OLD_SALT], cipher.key_length());
+                cipher.decrypt(&key, iv, ciphertext).filter(is_key).ok_or(NotOpened::WrongPassphrase)
+            }
+            Form::PemEnc(file) => open_pem_enc(file, passphrase),
+        }
+    }
+}
+
+/// How a passphrase becomes a key in PBES2.
+enum Derivation {
+    Pbkdf2 { prf: pbkdf2::Algorithm, iterations: NonZeroU32, salt: Vec<u8> },
+    Scrypt { params: scrypt::Params, salt: Vec<u8> },
+}
+
+impl Derivation {
+    fn derive(&self, passphrase: &Secret<str>, length: usize) -> Zeroizing<Vec<u8>> {
+        let passphrase = passphrase.expose().as_bytes();
+        let mut key = Zeroizing::new(vec![0; length]);
+        match self {
+            Self::Pbkdf2 { prf, iterations, salt } => pbkdf2::derive(*prf, *iterations, salt, passphrase, &mut key),
+            Self::Scrypt { params, salt } => {
+                scrypt::scrypt(passphrase, salt, params, &mut key).expect("scrypt makes keys of this length");
+            }
+        }
+        key
+    }
+}
+
+/// The ciphers that OpenSSL is asked for, all in CBC mode.
+#[derive(Clone, Copy)]
+enum Cipher {
+    Aes128,
+    Aes192,
+    Aes256,
+    TripleDes,
+}
+
+impl Cipher {
+    fn from_oid(oid: ObjectIdentifier) -> Option<Self> {
+        match oid {
+            AES_128_CBC => Some(Self::Aes128),
+            AES_192_CBC => Some(Self::Aes192),
+            AES_256_CBC => Some(Self::Aes256),
+            DES_EDE3_CBC => Some(Self::TripleDes),
+            _ => None,
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "AES-128-CBC" => Some(Self::Aes128),
+            "AES-192-CBC" => Some(Self::Aes192),
+            "AES-256-CBC" => Some(Self::Aes256),
+            "DES-EDE3-CBC" => Some(Self::TripleDes),
+            _ => None,
+        }
+    }
+
+    fn key_length(self) -> usize {
+        match self {
+            Self::Aes128 => 16,
+            Self::Aes192 | Self::TripleDes => 24,
+            Self::Aes256 => 32,
+        }
+    }
+
+    fn iv_length(self) -> usize {
+        match self {
+            Self::Aes128 | Self::Aes192 | Self::Aes256 => 16,
+            Self::TripleDes => 8,
+        }
+    }
+
+    /// Decrypts; `None` when what comes out has no padding as it should.
+    fn decrypt(self, key: &[u8], iv: &[u8], ciphertext: &[u8]) -> Option<Secret<[u8]>> {
+        fn cbc<C: BlockCipherDecrypt + KeyInit>(key: &[u8], iv: &[u8], ciphertext: &[u8]) -> Option<Secret<[u8]>> {
+            let mut buffer = Zeroizing::new(ciphertext.to_vec());
+            let cipher = cbc::Decryptor::<C>::new_from_slices(key, iv).ok()?;
+            let plaintext = cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok()?;
+            Some(plaintext.to_vec().into())
+        }
+        match self {
+            Self::Aes128 => cbc::<Aes128>(key, iv, ciphertext),
+            Self::Aes192 => cbc::<Aes192>(key, iv, ciphertext),
+            Self::Aes256 => cbc::<Aes256>(key, iv, ciphertext),
+            Self::TripleDes => cbc::<TdesEde3>(key, iv, ciphertext),
+        }
+    }
+}
+
+/// Reads how encrypted PKCS#8 was encrypted: <https://www.rfc-editor.org/rfc/rfc8018#appendix-A.4>
+fn pbes2(scheme: &AlgorithmIdentifierRef<'_>) -> Result<(Derivation, Cipher, Vec<u8>), NotOpened> {
+    if scheme.oid != PBES2 {
+        return Err(NotOpened::Unknown);
+    }
+    let (derivation, encryption) = params(scheme, |reader| {
+        Ok((AlgorithmIdentifierRef::decode(reader)?, AlgorithmIdentifierRef::decode(reader)?))
+    })?;
+    let cipher = Cipher::from_oid(encryption.oid).ok_or(NotOpened::Unknown)?;
+    let iv = encryption.parameters.and_then(|iv| iv.decode_as::<&OctetStringRef>().ok()).ok_or(DAMAGED)?;
+    if iv.as_bytes().len() != cipher.iv_length() {
+        return Err(DAMAGED);
+    }
+    let (derivation, length) = match derivation.oid {
+        PBKDF2 => read_pbkdf2(&derivation)?,
+        SCRYPT => read_scrypt(&derivation)?,
+        _ => return Err(NotOpened::Unknown),
+    };
+    if length.is_some_and(|length| length != cipher.key_length() as u64) {
+        return Err(DAMAGED);
+    }
+    Ok((derivation, cipher, iv.as_bytes().to_vec()))
+}
+
+/// Reads the parameters of PBKDF2, and the length of the key if it is said.
+fn read_pbkdf2(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(Derivation, Option<u64>), NotOpened> {
+    let (salt, iterations, length, prf) = params(algorithm, |reader| {
+        let salt = <&OctetStringRef>::decode(reader)?;
+        Ok((salt, u64::decode(reader)?, Option::decode(reader)?, Option::<AlgorithmIdentifierRef<'_>>::decode(reader)?))
+    })?;
+    let prf = match prf.map_or(HMAC_SHA1, |prf| prf.oid) {
+        HMAC_SHA1 => pbkdf2::PBKDF2_HMAC_SHA1,
+        HMAC_SHA256 => pbkdf2::PBKDF2_HMAC_SHA256,
+        HMAC_SHA384 => pbkdf2::PBKDF2_HMAC_SHA384,
+        HMAC_SHA512 => pbkdf2::PBKDF2_HMAC_SHA512,
+        _ => return Err(NotOpened::Unknown),
+    };
+    let iterations = u32::try_from(iterations).ok().filter(|iterations| *iterations <= MAX_ITERATIONS);
+    let iterations = iterations.and_then(NonZeroU32::new).ok_or(NotOpened::OutOfBounds)?;
+    Ok((Derivation::Pbkdf2 { prf, iterations, salt: salt.as_bytes().to_vec() }, length))
+}
+
+/// Reads the parameters of scrypt, and the length of the key if it is said: <https://www.rfc-editor.org/rfc/rfc7914#section-7>
+fn read_scrypt(algorithm: &AlgorithmIdentifierRef<'_>) -> Result<(Derivation, Option<u64>), NotOpened> {
+    let (salt, cost, block, lanes, length) = params(algorithm, |reader| {
+        let salt = <&OctetStringRef>::decode(reader)?;
+        Ok((salt, u64::decode(reader)?, u32::decode(reader)?, u32::decode(reader)?, Option::decode(reader)?))
+    })?;
+    let bytes = |blocks: u128| blocks * u128::from(block) * 128;
+    let (memory, work) = (u128::from(cost) + u128::from(lanes), u128::from(cost) * u128::from(lanes));
+    if cost < 2 || !cost.is_power_of_two() || bytes(memory) > MAX_SCRYPT_MEMORY || bytes(work) > MAX_SCRYPT_WORK {
+        return Err(NotOpened::OutOfBounds);
+    }
+    let log_cost = u8::try_from(cost.trailing_zeros()).expect("it has 64 bits");
+    let params = scrypt::Params::new(log_cost, block, lanes).map_err(|_| NotOpened::OutOfBounds)?;
+    Ok((Derivation::Scrypt { params, salt: salt.as_bytes().to_vec() }, length))
+}
+
+/// Reads an algorithm's parameters, which are a sequence.
+fn params<'a, T>(
+    algorithm: &AlgorithmIdentifierRef<'a>,
+    read: impl FnOnce(&mut der::SliceReader<'a>) -> der::Result<T>,
+) -> Result<T, NotOpened> {
+    algorithm.parameters.and_then(|params| params.sequence(read).ok()).ok_or(DAMAGED)
+}
+
+/// Reads PEM with headers in the one form that `pem::read` gives it.
+fn old_pem(text: &[u8]) -> Result<Packed, NotOpened> {
+    let text = std::str::from_utf8(text).map_err(|_| DAMAGED)?;
+    let mut lines = text.lines().skip(2);
+    let (info, body) = (lines.next().unwrap_or_default(), lines.nth(1).unwrap_or_default());
+    let (cipher, iv) = info.strip_prefix("DEK-Info: ").and_then(|info| info.split_once(',')).ok_or(DAMAGED)?;
+    let cipher = Cipher::from_name(cipher).ok_or(NotOpened::Unknown)?;
+    let iv = hex(iv).filter(|iv| iv.len() == cipher.iv_length()).ok_or(DAMAGED)?;
+    let ciphertext = STANDARD.decode(body).map_err(|_| DAMAGED)?;
+    Ok(Packed::Encrypted(Encrypted(Form::OldPem { cipher, iv, ciphertext })))
+}
+
+/// Reads what may be a `pem.enc`, which has nothing to know it by.
+fn pem_enc(text: &[u8]) -> Result<Packed, NotOpened> {
+    let packed: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    let file = STANDARD.decode(packed).map_err(|_| DAMAGED)?;
+    if file.len() <= PEM_ENC_SALT + PEM_ENC_IV + PEM_ENC_TAG {
+        return Err(DAMAGED);
+    }
+    Ok(Packed::Encrypted(Encrypted(Form::PemEnc(file))))
+}
+
+fn open_pem_enc(file: &[u8], passphrase: &Secret<str>) -> Result<Secret<[u8]>, NotOpened> {
+    let (salt, rest) = file.split_at(PEM_ENC_SALT);
+    let (iv, rest) = rest.split_at(PEM_ENC_IV);
+    let (tag, ciphertext) = rest.split_at(PEM_ENC_TAG);
+    let mut key = Zeroizing::new([0; 32]);
+    pbkdf2::derive(
+        pbkdf2::PBKDF2_HMAC_SHA256,
+        PEM_ENC_ITERATIONS,
+        salt,
+        passphrase.expose().as_bytes(),
+        key.as_mut_slice(),
+    );
+    let cipher = AesGcm::<Aes256, U16>::new(&Key::<Aes256>::from(*key));
+    let iv = Nonce::try_from(iv).expect("it is 16 bytes");
+    // Node keeps the tag apart; here it follows the ciphertext.
+    let payload = [ciphertext, tag].concat();
+    let text = cipher.decrypt(&iv, Payload::from(payload.as_slice())).map(Secret::from);
+    let pem = pem::read(text.map_err(|_| NotOpened::WrongPassphrase)?.expose())?;
+    if pem.encrypted { Err(KeyError::Encrypted.into()) } else { decode(pem.wire.expose()) }
+}
+
+/// OpenSSL's `EVP_BytesToKey` with MD5, once: <https://docs.openssl.org/3.0/man3/EVP_BytesToKey/>
+fn derive_by_md5(passphrase: &Secret<str>, salt: &[u8], length: usize) -> Zeroizing<Vec<u8>> {
+    // Two hashes are as long as the longest key.
+    let mut key = Zeroizing::new(Vec::with_capacity(32));
+    while key.len() < length {
+        let last = key.len().saturating_sub(16);
+        let hash =
+            Md5::new().chain_update(&key[last..]).chain_update(passphrase.expose()).chain_update(salt).finalize();
+        key.extend_from_slice(&hash);
+    }
+    key.truncate(length);
+    key
+}
+
+/// Whether this is a private key of any kind.
+fn is_key(der: &Secret<[u8]>) -> bool {
+    pkcs1::RsaPrivateKeyRef::from_der(der.expose()).is_ok() || pkcs8::PrivateKeyInfoRef::from_der(der.expose()).is_ok()
+}
+
+fn decode(base64: &str) -> Result<Secret<[u8]>, NotOpened> {
+    STANDARD.decode(base64).map(Secret::from).map_err(|_| DAMAGED)
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, []) = text.as_bytes().as_chunks() else { return None };
+    pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+impl From<KeyError> for NotOpened {
+    fn from(why: KeyError) -> Self {
+        Self::NoKey(why)
+    }
+}
+
+impl From<NotUnsealed> for NotOpened {
+    fn from(why: NotUnsealed) -> Self {
+        match why {
+            NotUnsealed::Damaged => DAMAGED,
+            NotUnsealed::OutOfBounds => Self::OutOfBounds,
+            NotUnsealed::Newer => Self::Newer,
+            NotUnsealed::WrongPassphrase => Self::WrongPassphrase,
+        }
+    }
+}
+
+const DAMAGED: NotOpened = NotOpened::NoKey(KeyError::Damaged);
+/// Longest key that is sent, in bytes: the largest file in base64.
+const MAX_WIRE: usize = MAX_KEY.div_ceil(3) * 4;
+/// Most iterations of PBKDF2; RFC 8018 says of so many that they may do for especially critical keys. Some seconds.
+const MAX_ITERATIONS: u32 = 10_000_000;
+/// Most memory that scrypt may use, in bytes, as much as a sealed file may; OpenSSL asks for 16 MiB.
+const MAX_SCRYPT_MEMORY: u128 = 256 << 20;
+/// Most that scrypt may go through, in bytes: some seconds.
+const MAX_SCRYPT_WORK: u128 = 1 << 30;
+
+const BEGIN: &[u8] = b"-----BEGIN";
+const DER_SEQUENCE: u8 = 0x30;
+/// The salt of the old PEM is the first bytes of the IV.
+const OLD_SALT: usize = 8;
+const PEM_ENC_SALT: usize = 32;
+const PEM_ENC_IV: usize = 16;
+const PEM_ENC_TAG: usize = 16;
+const PEM_ENC_ITERATIONS: NonZeroU32 = NonZeroU32::new(100_000).expect("it is not zero");
+
+const PBES2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.13");
+const PBKDF2: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.5.12");
+const SCRYPT: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.4.1.11591.4.11");
+const HMAC_SHA1: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.7");
+const HMAC_SHA256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.9");
+const HMAC_SHA384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.10");
+const HMAC_SHA512: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.2.11");
+const AES_128_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.2");
+const AES_192_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.22");
+const AES_256_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.42");
+const DES_EDE3_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.3.7");
