@@ -16,14 +16,16 @@
 //! Plumbing that both programs share:
 //!
 //! - [`env`](mod@env): every environment variable read or set
+//! - [`files`]: files of ours, written at once or not at all
 //! - [`frame`]: where one JSON object ends in a stream of them
-//! - [`paths`]: where the agent that is reused is written down
+//! - [`paths`]: where the agent that is reused is written down, and where configuration is
+//! - [`config`]: what is remembered of keys, read and edited as the user's own text
 //! - [`shell`]: what a shell will eval, and the quoting of it
 //! - [`output`] and [`usage`]: writing where nobody may read; what a wrong command line gets
 //!
 //! The client, standard library only, is [`client`] (connect, ask, read the answer) and [`cli`] (a file for each verb).
 //! Of these `cli::git` and `cli::setup_git` tell git whom to ask, in the words of `cli::gitconfig`; `cli::credential` is whom git
-//! then asks, and `cli::remotes` knows which repository a directory is a clone of.
+//! then asks, and `cli::remotes` knows which repository a directory is a clone of. `cli::store` is where sealed keys lie.
 //! What is printed as completions and manuals is made from the command lines' definitions by `tests/support/generated/`.
 //!
 //! The agent, behind the feature `agent`, is `agent`:
@@ -66,7 +68,9 @@
 pub mod agent;
 pub mod cli;
 pub mod client;
+pub mod config;
 pub mod env;
+pub mod files;
 pub mod frame;
 pub mod ids;
 pub mod lifetime;

@@ -1,4 +1,5 @@
-//! Where the agent that is reused is written down, so that shells started later, and programs without the variable, find it.
+//! Where things are: the record of the agent that is reused, so that shells started later, and programs without the variable,
+//! find it; and the user's configuration.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -12,9 +13,19 @@ use crate::env;
 
 /// The directory of the record: `$XDG_RUNTIME_DIR/apptoken`, else `~/.local/state/apptoken`. Nothing secret is in it.
 pub fn record_directory() -> Option<PathBuf> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let runtime = absolute(env::XDG_RUNTIME_DIR).filter(|path| is_ours(path));
     runtime.or_else(|| absolute(env::HOME).map(|home| home.join(".local/state"))).map(|base| base.join("apptoken"))
+}
+
+/// The directory of the user's own configuration and stored keys: `$XDG_CONFIG_HOME/apptoken`, else `~/.config/apptoken`.
+pub fn config_directory() -> Option<PathBuf> {
+    let base = absolute(env::XDG_CONFIG_HOME).or_else(|| absolute(env::HOME).map(|home| home.join(".config")));
+    base.map(|base| base.join("apptoken"))
+}
+
+/// The path that a variable holds. One that is not absolute says nothing, as the XDG specification has it.
+fn absolute(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
 /// The socket that the record names, if there is a record and it is ours.

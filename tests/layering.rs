@@ -15,14 +15,22 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("pem", &["secret"]),
     ("protocol", &["ids", "secret"]),
     // Plumbing that both programs share.
+    ("files", &[]),
     ("frame", &[]),
     ("output", &[]),
     ("paths", &["env"]),
+    ("config", &["files", "ids", "paths"]),
     ("shell", &["env"]),
     ("usage", &["output"]),
     ("client", &["env", "frame", "ids", "paths", "protocol", "secret"]),
     // The client's program never names the agent's.
-    ("cli", &["client", "env", "ids", "lifetime", "output", "pem", "protocol", "secret", "shell", "usage"]),
+    (
+        "cli",
+        &[
+            "client", "config", "env", "files", "ids", "lifetime", "output", "paths", "pem", "protocol", "secret",
+            "shell", "usage",
+        ],
+    ),
     // The agent's parts do not know each other …
     ("agent::args", &["env", "lifetime", "shell"]),
     ("agent::clock", &[]),

@@ -78,7 +78,7 @@ fn killed_at_any_of_its_steps_it_can_be_taken_back_and_done_again() {
             let path = w.shell("sh", r#"printf %s "$HOME/bin:$PATH""#).text();
             let killed = w.command(APPTOKEN).args(["setup-git", "--host", "github.com"]).env("PATH", path).run();
             killed.ended_by(Signal::SIGKILL);
-            w.file("../config/apptoken/git/.draft-1", "half");
+            w.file("../config/apptoken/git/.apptoken-draft-1", "half");
             if again {
                 w.apptoken(["setup-git", "--host", "github.com"]).stderr_contains("git now asks").ok();
                 let helpers = w.listed().matches("apptoken --host=github.com credential").count();

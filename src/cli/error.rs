@@ -4,6 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::client::{CallError, Refused};
+use crate::config::ConfigError;
 use crate::output::say;
 use crate::usage::EX_USAGE;
 
@@ -105,6 +106,12 @@ impl From<CallError> for CliError {
             CallError::Refused(refusal) => (*refusal).into(),
             CallError::Broken(what) => Self::new(what).hint("see whether the agent still runs: apptoken status"),
         }
+    }
+}
+
+impl From<ConfigError> for CliError {
+    fn from(error: ConfigError) -> Self {
+        Self::new(&error).hint(error.hint())
     }
 }
 

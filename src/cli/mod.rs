@@ -19,6 +19,8 @@ mod revoke;
 mod scope;
 mod setup_git;
 mod status;
+#[allow(dead_code, reason = "for those that will store and load keys")]
+mod store;
 mod token;
 mod verbs;
 mod words;

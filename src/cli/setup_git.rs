@@ -3,10 +3,9 @@
 //! What git is told stands in a file of ours for each host; git's global configuration gets one line that includes it.
 
 use std::ffi::OsStr;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -16,7 +15,9 @@ use super::gitconfig::{self, Setting, Site};
 use super::scope::Scope;
 use crate::client::Agent;
 use crate::env;
+use crate::files::{self, Folder};
 use crate::output::say;
+use crate::paths::config_directory;
 
 /// Has git ask us: for this host, else for those of the keys held.
 pub(super) fn setup(options: &ScopeArgs) -> Result<(), CliError> {
@@ -30,7 +31,7 @@ pub(super) fn setup(options: &ScopeArgs) -> Result<(), CliError> {
             text.extend(in_a_file(&setting));
         }
         let file = directory()?.join(format!("{}.conf", site.host));
-        write(&file, &text).map_err(|error| no_way("write", &file, &error))?;
+        files::write_atomically(&file, &text).map_err(|error| no_way("write", &file, &error))?;
         include(&file)?;
         say(format_args!("git now asks apptoken about {}", site.base()));
     }
@@ -41,12 +42,10 @@ pub(super) fn setup(options: &ScopeArgs) -> Result<(), CliError> {
 pub(super) fn undo(options: ScopeArgs) -> Result<(), CliError> {
     let only = Scope::read(options)?.host.map(|host| format!("{host}.conf"));
     let directory = directory()?;
+    // Nobody sets up meanwhile, and what one that was killed has left is gone.
+    let _alone = Folder::lock(&directory).ok();
     for entry in fs::read_dir(&directory).into_iter().flatten().flatten() {
         let (file, name) = (entry.path(), entry.file_name());
-        if only.is_none() && name.as_bytes().starts_with(DRAFT.as_bytes()) {
-            // Of one that was killed.
-            let _ = fs::remove_file(&file);
-        }
         let host = name.to_string_lossy().strip_suffix(".conf").map(str::to_owned);
         if let Some(host) = host.filter(|_| only.as_ref().is_none_or(|only| name == only.as_str())) {
             exclude(&file)?;
@@ -72,10 +71,9 @@ fn sites(scope: Scope) -> Result<Vec<Site>, CliError> {
 
 /// Where our files for git are: not where keys are stored, and private all the same.
 fn directory() -> Result<PathBuf, CliError> {
-    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = absolute(env::XDG_CONFIG_HOME).or_else(|| absolute(env::HOME).map(|home| home.join(".config")));
+    let base = config_directory();
     let base = base.ok_or_else(|| CliError::new("no place for git's settings is known").hint("set HOME"))?;
-    Ok(base.join("apptoken/git"))
+    Ok(base.join("git"))
 }
 
 fn no_way(what: &str, file: &Path, error: &io::Error) -> CliError {
@@ -96,20 +94,6 @@ fn in_a_file((name, value): &Setting) -> Vec<u8> {
     }
     text.extend(b"\"\n");
     text
-}
-
-/// Writes a file for nobody else to read, at once or not at all.
-fn write(file: &Path, text: &[u8]) -> io::Result<()> {
-    let directory = file.parent().unwrap_or(file);
-    DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let draft = directory.join(format!("{DRAFT}{}", std::process::id()));
-    let written =
-        File::options().write(true).create(true).truncate(true).mode(0o600).open(&draft).and_then(|mut open| {
-            open.write_all(text)?;
-            open.sync_all()?;
-            fs::rename(&draft, file)
-        });
-    written.inspect_err(|_| drop(fs::remove_file(&draft)))
 }
 
 /// Adds the line that includes `file` at the end of git's global configuration, unless it is there.
@@ -197,8 +181,6 @@ fn git(args: &[&OsStr]) -> Result<Output, CliError> {
 /// What one of our files says when git's global configuration was not there before.
 const MADE_GLOBAL: &[u8] =
     b"# Git's global configuration was made for this, and goes with it when nothing else is in it.\n";
-/// What the name of a file begins with that is being written.
-const DRAFT: &str = ".draft-";
 const INCLUDE: &str = "include.path";
 /// The exit status of git when there is no such line.
 const NOTHING_TO_UNSET: i32 = 5;
