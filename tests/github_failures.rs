@@ -168,6 +168,16 @@ fn a_limit_that_lasts_is_told_at_once_with_the_seconds_it_lasts() {
 }
 
 #[test]
+fn a_wait_that_no_clock_reaches_is_one_that_lasts() {
+    let ever = |status| always(Fault::RetryAfter { status, seconds: u64::MAX });
+    hold([
+        ever(503).refused("github_unavailable", "status 503").requests(1),
+        ever(403).refused("rate_limited", "limits").retry_after(3590..=3601),
+        ever(429).refused("rate_limited", "limits").retry_after(3590..=3601),
+    ]);
+}
+
+#[test]
 fn while_a_limit_lasts_its_app_asks_nothing_and_others_do() {
     let w = World::with_key();
     let kept = w.request(&token(&json!({})))["token"].clone();

@@ -123,7 +123,8 @@ impl Api {
         }
         if error.is_passing() {
             let wanted = if let GitHubError::Unavailable(_, seconds) = error { seconds } else { 0 };
-            let wait = back_off(tries.failed).max(Duration::from_secs(wanted));
+            // An hour is longer than there are tries for, and some numbers are too large for a clock to be set ahead by.
+            let wait = back_off(tries.failed).max(Duration::from_secs(wanted).min(MAX_PAUSE));
             if Instant::now() + wait >= tries.until {
                 return Err(error);
             }
@@ -230,5 +231,15 @@ mod tests {
             assert!(api.after(GitHubError::Status(502), &app, &mut tries).await.is_ok());
         }
         assert_eq!(api.after(GitHubError::Status(502), &app, &mut tries).await, Err(GitHubError::Status(502)));
+    }
+
+    #[tokio::test]
+    async fn no_span_that_github_names_is_too_long_to_reckon_with() {
+        let (api, app) = (Api::new(clock::system), AppId::Number(1));
+        let unavailable = GitHubError::Unavailable(503, u64::MAX);
+        assert_eq!(api.after(unavailable.clone(), &app, &mut Tries::new()).await, Err(unavailable));
+        let limited = GitHubError::RateLimited(Some(u64::MAX));
+        api.after(limited, &app, &mut Tries::new()).await.expect("another try");
+        assert!(api.turn(&app, &Tries::new()).await.is_err());
     }
 }
