@@ -94,6 +94,21 @@ fn a_slug_that_is_no_name_is_not_shown() {
 }
 
 #[test]
+fn what_could_not_be_shown_is_as_good_as_not_said() {
+    let w = World::with_key();
+    let body = |body: serde_json::Value| Fault::Verbatim { status: 200, headers: Vec::new(), body: body.to_string() };
+    let one = |id: u32, login: &str| json!({"id": id, "account": {"login": login}, "target_type": "User\r\n"});
+    let list = json!([one(1, "octo\u{1b}]0;title\u{7}"), one(2, "acme\n3 evil")]);
+    w.github.always("GET /app/installations", body(list));
+    let list = w.apptoken(["installations"]).text();
+    assert_eq!(list, "1  (,  repositories)\n2  (,  repositories)\n");
+    let refusal = w.request(&json!({"action": "getToken"}));
+    assert_eq!(refusal["choices"], json!([{"installationId": 1, "account": ""}, {"installationId": 2, "account": ""}]));
+    w.github.always("GET /app", body(json!({"id": APP_ID, "slug": "x\u{1b}[31m\nred"})));
+    w.apptoken(["whoami"]).fails(1, ["no name in URLs"]);
+}
+
+#[test]
 fn what_github_does_not_say_does_not_count_as_granted() {
     let w = World::with_key();
     for answer in

@@ -19,7 +19,7 @@ use super::api::{Apis, Tries};
 use super::clock::{self, Clock, Life};
 use super::reply::{GitHubError, Reply};
 use crate::env::PROXIES;
-use crate::ids::{AppId, AppNames, Host, InstallationId, Level, Owner, Permissions, Repo, RepoName};
+use crate::ids::{AppId, AppNames, Host, InstallationId, KeyName, Level, Owner, Permissions, Repo, RepoName};
 use crate::protocol::Installation;
 use crate::secret::Secret;
 
@@ -66,7 +66,7 @@ impl GitHub {
 
     /// The App itself: <https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app>
     pub async fn app(&self, app: &dyn Caller) -> Result<AppNames, GitHubError> {
-        self.get(app, "/app").await?.read()
+        self.get(app, "/app").await?.read().map(named)
     }
 
     /// All installations, page after page:
@@ -264,6 +264,11 @@ fn asks_the_same(status: StatusCode, from: &Url) -> bool {
     }
 }
 
+/// An App with a slug that can be shown, or none: it becomes the name of a key and of a bot, and all of them are shown.
+fn named(app: AppNames) -> AppNames {
+    AppNames { slug: app.slug.filter(|slug| slug.parse::<KeyName>().is_ok()), ..app }
+}
+
 /// The parts of GitHub's installation object that matter here.
 #[derive(Deserialize)]
 struct InstallationBody {
@@ -285,11 +290,13 @@ struct AccountBody {
 
 impl From<InstallationBody> for Installation {
     fn from(body: InstallationBody) -> Self {
+        // They are lines of a list and choices in a refusal: what could not be shown is as good as not said.
+        let shown = |text: Option<String>| text.filter(|text| text.parse::<KeyName>().is_ok()).unwrap_or_default();
         Self {
             id: body.id,
-            account: body.account.and_then(|account| account.login.or(account.slug)).unwrap_or_default(),
-            account_type: body.target_type,
-            repository_selection: body.repository_selection,
+            account: shown(body.account.and_then(|account| account.login.or(account.slug))),
+            account_type: shown(Some(body.target_type)),
+            repository_selection: shown(Some(body.repository_selection)),
             suspended: body.suspended_at.is_some(),
         }
     }

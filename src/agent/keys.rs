@@ -142,10 +142,7 @@ impl Agent {
 
     /// Asks GitHub what the key's App is called.
     pub(super) async fn names_of(&self, key: &HeldKey) -> Result<AppNames, GitHubError> {
-        let mut names = self.github.app(&Signing::of(key)).await?;
-        // It becomes a name here, and is shown in questions: only what a name may be.
-        names.slug = names.slug.filter(|slug| slug.parse::<KeyName>().is_ok());
-        Ok(names)
+        self.github.app(&Signing::of(key)).await
     }
 }
 
