@@ -243,7 +243,7 @@ fn unix_time(text: &str) -> Option<u64> {
     let number = |at: usize, length: usize| text.get(at..at + length)?.parse::<u64>().ok();
     let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
     // Years that begin in March have their leap day at the end.
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year.checked_sub(1)?, month + 9) };
     let days = (365 * year + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day)
         .checked_sub(DAYS_BEFORE_1970)?;
     text.ends_with('Z').then_some(((days * 24 + number(11, 2)?) * 60 + number(14, 2)?) * 60 + number(17, 2)?)
@@ -274,6 +274,7 @@ mod tests {
             ("2026-11-22T14:30:00Z", Some(1_795_357_800)),
             ("2100-03-01T00:00:00Z", Some(4_107_542_400)),
             ("1969-12-31T23:59:59Z", None),
+            ("0000-01-01T00:00:00Z", None),
             ("2026-11-22T14:30:00+02:00", None),
             ("soon", None),
         ] {

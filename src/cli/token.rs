@@ -34,15 +34,19 @@ pub(super) struct Given {
 pub(super) fn get(scope: Scope) -> Result<Given, CliError> {
     let mut answer = ask(&mut Agent::find()?, scope)?;
     let host = answer["host"].as_str().and_then(|host| host.parse().ok());
+    let is_there = of(&answer).is_ok();
     match (answer["token"].take(), host) {
-        (Value::String(token), Some(host)) => Ok(Given { token: token.into(), host }),
+        (Value::String(token), Some(host)) if is_there => Ok(Given { token: token.into(), host }),
         _ => Err(no_token()),
     }
 }
 
-/// The token in an answer.
+/// The token in an answer. It becomes a line of git's, a variable, a word: what could end one of these is no token, whoever
+/// answers.
 pub(super) fn of(answer: &Value) -> Result<&str, CliError> {
-    answer["token"].as_str().ok_or_else(no_token)
+    let token =
+        answer["token"].as_str().filter(|token| !token.is_empty() && token.bytes().all(|b| b.is_ascii_graphic()));
+    token.ok_or_else(no_token)
 }
 
 fn no_token() -> CliError {
@@ -86,4 +90,19 @@ fn repo_here(agent: &mut Agent, scope: &Scope) -> Result<Option<Repo>, CallError
         return Ok(repo_of_directory(host));
     }
     Ok(gitconfig::chosen(agent, scope)?.iter().find_map(|site| repo_of_directory(&site.host)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_could_end_a_line_or_a_variable_is_no_token() {
+        assert_eq!(of(&json!({"token": "ghs_a.b-c_d"})).ok(), Some("ghs_a.b-c_d"));
+        for token in ["", "ghs_a\nhost=evil.example", "ghs_a\r", "ghs_a b", "ghs_\u{0}", "ghs_\u{e9}"] {
+            assert!(of(&json!({ "token": token })).is_err(), "{token:?}");
+        }
+    }
 }
