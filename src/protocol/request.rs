@@ -300,6 +300,10 @@ impl Request {
             _action: IgnoredAny,
         }
 
+        // A list of an object's values would be read as well.
+        if message.trim_ascii_start().first() != Some(&b'{') {
+            return Err(malformed(&serde::de::Error::custom("no object")));
+        }
         let head: Head<'_> = serde_json::from_slice(message).map_err(|e| malformed(&e))?;
         let bare = || fields::<Bare>(message);
         Ok(match &*head.action {
@@ -456,7 +460,9 @@ mod tests {
     fn an_unknown_action_is_told_from_a_malformed_request() {
         assert_eq!(refusal(r#"{"action":"getTokens"}"#).code, Code::UnknownAction);
         assert_eq!(refusal(r#"{"acton":"getToken"}"#).code, Code::BadRequest);
-        assert_eq!(refusal("[]").code, Code::BadRequest);
+        for message in ["", "[]", r#"["ping"]"#, r#""ping""#] {
+            assert_eq!(refusal(message).code, Code::BadRequest, "{message}");
+        }
     }
 
     #[test]
