@@ -1,6 +1,5 @@
 //! What GitHub calls things: Apps, installations, accounts, repositories, permissions, hosts. Parsed once, at the edge.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -220,11 +219,6 @@ impl Host {
 }
 
 impl Permissions {
-    /// Builds a set; `None` when it would be empty.
-    pub fn new(levels: BTreeMap<String, Level>) -> Option<Self> {
-        (!levels.is_empty()).then(|| Self(levels.into_iter().collect()))
-    }
-
     /// Each permission with its level, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Level)> {
         self.0.iter().map(|(name, level)| (name.as_str(), *level))
@@ -246,14 +240,19 @@ impl FromStr for Permissions {
                 "admin" => Level::Admin,
                 _ => return Err(FORM),
             };
-            let name = name.trim();
-            match levels.binary_search_by(|(other, _)| other.as_str().cmp(name)) {
-                Err(at) if is_permission_name(name) => levels.insert(at, (name.to_owned(), level)),
-                _ => return Err(FORM),
-            }
+            insert(&mut levels, name.trim(), level).ok_or(FORM)?;
         }
         Ok(Self(levels))
     }
+}
+
+/// Adds a permission at its place; one that is there already is not said twice: which of the two was meant, nobody knows.
+fn insert(levels: &mut Vec<(String, Level)>, name: &str, level: Level) -> Option<()> {
+    match levels.binary_search_by(|(other, _)| other.as_str().cmp(name)) {
+        Err(at) if is_permission_name(name) => levels.insert(at, (name.to_owned(), level)),
+        _ => return None,
+    }
+    Some(())
 }
 
 impl Serialize for Permissions {
@@ -264,11 +263,23 @@ impl Serialize for Permissions {
 
 impl<'de> Deserialize<'de> for Permissions {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let levels = BTreeMap::<String, Level>::deserialize(deserializer)?;
-        if !levels.keys().all(|name| is_permission_name(name)) {
-            return Err(de::Error::custom("not a permission"));
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Permissions;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("permissions and their levels")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Permissions, A::Error> {
+                let mut levels = Vec::new();
+                while let Some((name, level)) = map.next_entry::<String, Level>()? {
+                    insert(&mut levels, &name, level).ok_or_else(|| de::Error::custom("not a permission"))?;
+                }
+                if levels.is_empty() { Err(de::Error::custom("no permission at all")) } else { Ok(Permissions(levels)) }
+            }
         }
-        Self::new(levels).ok_or_else(|| de::Error::custom("no permission at all"))
+        deserializer.deserialize_map(Visitor)
     }
 }
 
@@ -471,7 +482,10 @@ mod tests {
         for bad in ["", "contents", "contents=", "contents=all", "Contents=read", "a=read,a=write", "a=read,"] {
             assert!(bad.parse::<Permissions>().is_err(), "{bad:?}");
         }
-        assert!(serde_json::from_str::<Permissions>("{}").is_err());
+        assert_eq!(serde_json::from_str(r#"{"issues":"write","contents":"read"}"#).ok(), Some(permissions));
+        for bad in ["{}", "[]", r#"{"contents":"read","contents":"write"}"#, r#"{"Contents":"read"}"#] {
+            assert!(serde_json::from_str::<Permissions>(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

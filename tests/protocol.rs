@@ -210,8 +210,13 @@ fn an_empty_narrowing_is_refused() {
 fn a_field_that_is_given_twice_is_refused() {
     let w = World::with_key();
     let mut peer = w.connect();
-    peer.send(r#"{"action":"getToken","repositories":["hello"],"repositories":["tools"]}"#);
-    assert_eq!(peer.answer()["code"], "bad_request");
+    for fields in [
+        r#""repositories":["hello"],"repositories":["tools"]"#,
+        r#""permissions":{"contents":"read","contents":"write"}"#,
+    ] {
+        peer.send(format!(r#"{{"action":"getToken",{fields}}}"#));
+        assert_eq!(peer.answer()["code"], "bad_request", "{fields}");
+    }
 }
 
 #[test]
