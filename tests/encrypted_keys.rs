@@ -1,33 +1,13 @@
 //! Keys that others encrypted, with OpenSSL in all its ways or as the original tool did, are opened by the agent, for whoever
 //! has the passphrase.
 
-use apptoken::pem;
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
-use crate::support::{APP_ID, HOST, KEY, SLUG, World, need};
+use crate::support::encrypting::{OLD_PEM, PEM_ENC, PKCS8, SCRYPT, WAYS, can_encrypt, encrypt, wire};
+use crate::support::{APP_ID, HOST, KEY, SLUG, World};
 
 const PASSPHRASE: &str = "correct horse päßword";
-
-/// What makes the key of this world in each encrypted form.
-const WAYS: [&str; 16] = [
-    "openssl pkcs8 -topk8 -passout env:NEW",
-    "openssl pkcs8 -topk8 -v2 aes-128-cbc -passout env:NEW",
-    "openssl pkcs8 -topk8 -v2 aes-192-cbc -passout env:NEW",
-    "openssl pkcs8 -topk8 -v2 aes-256-cbc -iter 100000 -passout env:NEW",
-    "openssl pkcs8 -topk8 -v2 des3 -passout env:NEW",
-    "openssl pkcs8 -topk8 -scrypt -passout env:NEW",
-    "openssl pkcs8 -topk8 -v2 des3 -scrypt -scrypt_N 1024 -scrypt_r 4 -scrypt_p 2 -passout env:NEW",
-    "openssl pkcs8 -topk8 -v2prf hmacWithSHA1 -passout env:NEW",
-    "openssl pkcs8 -topk8 -v2prf hmacWithSHA384 -passout env:NEW",
-    "openssl pkcs8 -topk8 -v2prf hmacWithSHA512 -passout env:NEW",
-    "openssl rsa -aes256 -passout env:NEW",
-    "openssl rsa -aes128 -traditional -passout env:NEW",
-    "openssl rsa -aes192 -traditional -passout env:NEW",
-    "openssl rsa -aes256 -traditional -passout env:NEW",
-    "openssl rsa -des3 -traditional -passout env:NEW",
-    "node pem-enc.js",
-];
 
 #[test]
 fn every_encrypted_form_is_opened_and_only_by_its_passphrase() {
@@ -65,7 +45,7 @@ fn without_a_passphrase_it_is_said_that_one_is_needed() {
 #[test]
 fn the_old_pem_is_read_in_every_form_in_which_people_paste_it() {
     let Some(w) = World::that_encrypts() else { return };
-    let file = w.encrypted("openssl rsa -aes256 -traditional -passout env:NEW", KEY);
+    let file = w.encrypted(OLD_PEM, KEY);
     let text = String::from_utf8(file).expect("PEM is text");
     for form in [
         text.replace('\n', "\r\n"),
@@ -118,15 +98,17 @@ fn what_is_encrypted_in_a_way_that_is_not_known_is_told_from_damage() {
 fn what_was_encrypted_is_judged_as_what_was_not() {
     let Some(w) = World::that_encrypts() else { return };
     let short = w.shell("sh", "openssl genrsa -traditional 1024 2>/dev/null").text();
+    let twice = String::from_utf8(w.encrypted(OLD_PEM, KEY)).expect("PEM is text");
     let curve = w.shell("sh", "openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256").text();
     for (way, key, reason) in [
-        (WAYS[0], &short, "2048"),
-        (WAYS[0], &curve, "not an RSA key"),
-        ("openssl rsa -aes128 -traditional -passout env:NEW", &short, "2048"),
+        (PKCS8, &short, "2048"),
+        (PKCS8, &curve, "not an RSA key"),
+        (OLD_PEM, &short, "2048"),
         ("openssl ec -aes128 -passout env:NEW 2>/dev/null", &curve, "not an RSA key"),
-        ("node pem-enc.js", &short, "2048"),
-        ("node pem-enc.js", &curve, "not an RSA key"),
-        ("node pem-enc.js", &"hello".to_owned(), "not a PEM file"),
+        (PEM_ENC, &short, "2048"),
+        (PEM_ENC, &curve, "not an RSA key"),
+        (PEM_ENC, &"hello".to_owned(), "not a PEM file"),
+        (PEM_ENC, &twice, "encrypted with a passphrase"),
     ] {
         let file = w.encrypted(way, key);
         let answer = w.request(&check_request(&wire(&file), &json!({ "passphrase": PASSPHRASE })));
@@ -138,8 +120,7 @@ fn what_was_encrypted_is_judged_as_what_was_not() {
 #[test]
 fn what_would_take_too_long_to_open_is_refused_before_it_is_begun() {
     let Some(w) = World::that_encrypts() else { return };
-    let pem = w.encrypted("openssl pkcs8 -topk8 -scrypt -passout env:NEW", KEY);
-    let der = BASE64_STANDARD.decode(pem::read(&pem).expect("a key").wire.expose()).expect("base64");
+    let der = BASE64_STANDARD.decode(wire(w.encrypted(SCRYPT, KEY))).expect("base64");
     // N 16384, r 8, p 1: numbers that nothing authenticates.
     let params = b"\x02\x02\x40\x00\x02\x01\x08\x02\x01\x01";
     let at = der.windows(params.len()).position(|window| window == params).expect("OpenSSL's parameters");
@@ -160,21 +141,14 @@ fn what_would_take_too_long_to_open_is_refused_before_it_is_begun() {
 }
 
 impl World {
-    /// A world with an agent, OpenSSL and Node; nothing where these are missing.
+    /// A world with an agent, if there is something to encrypt with.
     fn that_encrypts() -> Option<Self> {
-        if !need("openssl") || !need("node") {
-            return None;
-        }
-        let mut w = Self::with_agent();
-        w.env("NEW", PASSPHRASE);
-        w.file("pem-enc.js", PEM_ENC);
-        Some(w)
+        can_encrypt().then(Self::with_agent)
     }
 
-    /// What a program makes of this key on its standard input.
     #[track_caller]
-    fn encrypted(&self, way: &str, key: &str) -> Vec<u8> {
-        self.command("sh").args(["-c", &format!("{way} 2>/dev/null")]).stdin(key).run().text().into()
+    fn encrypted(&self, way: &str, pem: &str) -> Vec<u8> {
+        encrypt(self, way, pem, PASSPHRASE)
     }
 
     /// `addKey` for the App of this world, with what a client makes of the `file`.
@@ -194,18 +168,3 @@ fn with(mut request: Value, more: &Value) -> Value {
     request.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     request
 }
-
-/// What a client sends of a file: it knows PEM, and the rest it passes on.
-fn wire(file: &[u8]) -> String {
-    pem::read(file).map_or_else(|_| BASE64_STANDARD.encode(file), |pem| pem.wire.expose().to_owned())
-}
-
-/// What the original tool did to a PEM file.
-const PEM_ENC: &str = r#"
-const crypto = require("crypto");
-const salt = crypto.randomBytes(32), iv = crypto.randomBytes(16);
-const key = crypto.pbkdf2Sync(process.env.NEW, salt, 100000, 32, "sha256");
-const cipher = crypto.createCipheriv("aes-256-gcm", key, iv);
-const encrypted = Buffer.concat([cipher.update(require("fs").readFileSync(0)), cipher.final()]);
-process.stdout.write(Buffer.concat([salt, iv, cipher.getAuthTag(), encrypted]).toString("base64"));
-"#;

@@ -2,13 +2,18 @@
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
+use std::thread;
 use std::time::{Duration, Instant};
 
+use apptoken::agent::sealed::MAX_MEMORY;
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
+use crate::support::encrypting::wire;
 use crate::support::peer::Peer;
+use crate::support::process::peak;
 use crate::support::wait::{DEADLINE, comes_true, wait_until};
-use crate::support::{APPTOKEN, NO_OPTIONS, World, need, need_root};
+use crate::support::{APPTOKEN, KEY, NO_OPTIONS, World, need, need_root};
 
 /// All at once: a question that is open stays open when the agent is locked, and only then can unlocks be wrong.
 #[test]
@@ -61,6 +66,50 @@ fn a_ping_takes_no_longer_whatever_others_do() {
     for guesser in &mut guessers {
         assert_eq!(guesser.answer()["code"], "denied");
     }
+}
+
+/// Each opening takes a core for a tenth of a second, and there is a crowd of them.
+#[test]
+fn a_ping_takes_no_longer_while_keys_are_opened() {
+    let w = World::with_agent();
+    let mut openers = open_in_a_crowd(&w);
+    let mut took = Vec::new();
+    thread::scope(|scope| {
+        let opening =
+            scope.spawn(|| openers.iter_mut().map(|opener| opener.answer()["code"].clone()).collect::<Vec<_>>());
+        let mut pinger = w.connect();
+        while !opening.is_finished() {
+            let start = Instant::now();
+            assert_eq!(pinger.request(&json!({"action": "ping"}))["pong"], true);
+            took.push(start.elapsed());
+        }
+        let codes = opening.join().expect("every opening is answered");
+        assert!(codes.iter().all(|code| code == "wrong_passphrase"), "{codes:?}");
+    });
+    assert!(took.len() >= 200, "{} pings were answered", took.len());
+    // One at a time: each takes 64 MiB.
+    assert!(peak(w.pid()) < 128 << 20, "{} bytes", peak(w.pid()));
+    took.sort_unstable();
+    let slow = took[took.len() * 99 / 100];
+    assert!(slow < Duration::from_millis(50), "99 of 100 pings are faster than {slow:?}");
+}
+
+#[test]
+fn a_key_in_the_clear_and_the_lock_do_not_wait_for_the_keys_that_are_opened() {
+    let w = World::with_agent();
+    let mut costly = BASE64_STANDARD.decode(sealed(&w)).expect("base64");
+    costly[16..20].copy_from_slice(&MAX_MEMORY.to_be_bytes());
+    let mut openers = open_in_a_crowd(&w);
+    assert_eq!(openers[0].answer()["code"], "wrong_passphrase");
+    // All others have been heard by now, so that this one is the last.
+    let mut last = w.connect();
+    last.send(check_request(&BASE64_STANDARD.encode(costly)));
+    w.add_key(NO_OPTIONS).stderr_contains("Identity added").ok();
+    assert_eq!(w.request(&json!({"action": "lock", "passphrase": "hunter2"}))["ok"], true);
+    // It has waited in vain: a locked agent opens nothing, and spends nothing on it.
+    let answer = last.answer();
+    assert_eq!(answer["code"], "locked", "{answer}");
+    assert!(peak(w.pid()) < u64::from(MAX_MEMORY) * 1024, "{} bytes", peak(w.pid()));
 }
 
 #[test]
@@ -135,6 +184,27 @@ fn open_to_all(w: &World) {
         fs::set_permissions(directory, Permissions::from_mode(0o755)).expect("it is ours");
     }
     fs::set_permissions(&socket, Permissions::from_mode(0o666)).expect("it is ours");
+}
+
+/// Twenty clients who want a key opened, with a wrong passphrase.
+fn open_in_a_crowd(w: &World) -> Vec<Peer> {
+    let request = check_request(&sealed(w));
+    let crowd = (0..20).map(|_| {
+        let mut peer = w.connect();
+        peer.send(&request);
+        peer
+    });
+    crowd.collect()
+}
+
+/// The key of this world, as it is stored.
+fn sealed(w: &World) -> String {
+    let sealed = w.request(&json!({"action": "sealKey", "key": wire(KEY), "newPassphrase": "hunter2"}));
+    sealed["sealed"].as_str().expect("a sealed file").to_owned()
+}
+
+fn check_request(sealed: &str) -> String {
+    json!({"action": "checkKey", "key": sealed, "passphrase": "wrong"}).to_string()
 }
 
 fn unlock_request(number: u32) -> Value {

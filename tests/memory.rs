@@ -10,6 +10,7 @@ use pkcs1::RsaPrivateKeyRef;
 use pkcs1::der::Decode as _;
 use serde_json::{Value, json};
 
+use crate::support::encrypting::{WAYS, can_encrypt, encrypt, wire};
 use crate::support::github::{Entry, TokenFormat};
 use crate::support::memory::Needles;
 use crate::support::peer::Peer;
@@ -43,7 +44,14 @@ fn the_search_finds_in_the_agent_what_it_cannot_have_wiped_yet() {
         let Some(mut w) = Watched::with_key(format) else { return };
         w.get_token();
         w.tokens().assert_found_in(w.pid(), "token");
-        for (request, name) in [(w.add_request(), "base64"), (lock_request(LONG), "passphrase")] {
+        let (mut with_passphrase, seal) = (w.add_request(), seal_request(&wire(KEY), LONG));
+        with_passphrase["passphrase"] = json!(LONG);
+        for (request, name) in [
+            (w.add_request(), "base64"),
+            (with_passphrase, "passphrase"),
+            (seal, "passphrase"),
+            (lock_request(LONG), "passphrase"),
+        ] {
             let request = request.to_string();
             let (all_but_its_end, end) = request.split_at(request.len() - 1);
             w.locker.send(all_but_its_end);
@@ -240,6 +248,60 @@ fn a_token_that_arrives_after_the_lock_is_not_kept() {
     w.assert_no_secret();
 }
 
+#[test]
+fn a_key_that_was_opened_leaves_neither_itself_nor_its_passphrase() {
+    if !can_encrypt() {
+        return;
+    }
+    let Some(mut w) = Watched::new(TokenFormat::Classic) else { return };
+    for (way, passphrase) in WAYS.into_iter().zip([LONG, AWKWARD].into_iter().cycle()) {
+        let mut add = w.add_request();
+        add["key"] = json!(wire(encrypt(&w.world, way, KEY, passphrase)));
+        for (given, code) in [("wrong", json!("wrong_passphrase")), (passphrase, Value::Null)] {
+            add["passphrase"] = json!(given);
+            let answer = w.adder.request(&add);
+            assert_eq!(answer["code"], code, "{way}: {answer}");
+            w.assert_no_secret();
+        }
+        assert_eq!(w.locker.request(&json!({"action": "removeAllKeys"}))["ok"], true);
+    }
+}
+
+#[test]
+fn a_key_that_was_checked_or_sealed_leaves_neither_itself_nor_a_passphrase() {
+    let Some(mut w) = Watched::new(TokenFormat::Classic) else { return };
+    for (passphrase, new) in [(LONG, AWKWARD), (AWKWARD, LONG)] {
+        let sealed = w.adder.request(&seal_request(&wire(KEY), passphrase));
+        let key = sealed["sealed"].as_str().expect("a sealed file");
+        w.assert_no_secret();
+        let mut again = seal_request(key, new);
+        again["passphrase"] = json!(passphrase);
+        assert_eq!(w.adder.request(&again)["fingerprint"], sealed["fingerprint"]);
+        w.assert_no_secret();
+        let mut check = w.add_request();
+        (check["action"], check["key"], check["passphrase"]) = (json!("checkKey"), json!(key), json!(passphrase));
+        assert_eq!(w.asker.request(&check)["slug"], SLUG);
+        w.assert_no_secret();
+        check["passphrase"] = json!(new);
+        assert_eq!(w.asker.request(&check)["code"], "wrong_passphrase");
+        w.assert_no_secret();
+    }
+}
+
+#[test]
+fn an_opening_that_nobody_waits_for_any_more_leaves_nothing() {
+    let Some(mut w) = Watched::new(TokenFormat::Classic) else { return };
+    let sealed = w.adder.request(&seal_request(&wire(KEY), LONG));
+    let check = json!({"action": "checkKey", "key": sealed["sealed"], "passphrase": LONG});
+    let leavers: Vec<_> = (0..10).map(|_| w.world.connect()).collect();
+    for mut leaver in leavers {
+        leaver.send(check.to_string());
+    }
+    // Whoever comes after them has to wait for those that were begun.
+    assert_eq!(w.asker.request(&check)["bits"], 2048);
+    w.assert_no_secret();
+}
+
 /// Whoever has one can mint tokens for nine minutes.
 #[test]
 fn the_proof_that_github_was_shown_is_not_kept() {
@@ -330,14 +392,13 @@ fn key(pem: &str) -> Needles {
     })
 }
 
-/// A key as it crosses the socket.
-fn wire(pem: &str) -> String {
-    pem.lines().filter(|line| !line.starts_with('-')).collect()
-}
-
 fn passphrases(needles: Needles) -> Needles {
     let escaped = json!(AWKWARD).to_string();
     needles.and("passphrase", LONG).and("escaped passphrase", escaped).and("passphrase", AWKWARD)
+}
+
+fn seal_request(key: &str, passphrase: &str) -> Value {
+    json!({"action": "sealKey", "key": key, "newPassphrase": passphrase})
 }
 
 fn lock_request(passphrase: &str) -> Value {

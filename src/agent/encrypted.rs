@@ -6,20 +6,23 @@
 //! | it begins with | it is |
 //! |---|---|
 //! | `apptoken-key-v` | a sealed file, as `sealed.rs` describes it |
-//! | `-----BEGIN` | PEM: with `Proc-Type: 4,ENCRYPTED` the key is derived by MD5 (`openssl rsa -aes256 -traditional`), else as below |
-//! | 0x30 | DER: encrypted PKCS#8 (`openssl pkcs8 -topk8`: PBES2 of RFC 8018, with PBKDF2 or scrypt), or a key in the clear |
-//! | else | a `pem.enc` of the original tool: base64 of salt 32, IV 16, tag 16, ciphertext; PBKDF2, AES-256-GCM, inside it PEM |
+//! | `-----BEGIN` | PEM: with `Proc-Type: 4,ENCRYPTED` OpenSSL's old way, whose key MD5 derives, else as the next |
+//! | 0x30 | DER: encrypted PKCS#8, which is PBES2 of RFC 8018 with PBKDF2 or scrypt, or a key in the clear |
+//! | else | a `pem.enc`: base64 of salt 32, IV 16, tag 16, ciphertext; PBKDF2, AES-256-GCM, inside it PEM |
 //!
-//! What deriving costs is for the file to say. It is held against bounds while it is read, before anything is derived. A cipher in CBC mode
-//! does not tell a wrong passphrase from damage: what was decrypted must be a key.
+//! What deriving costs is for the file to say. It is held against bounds while it is read, before anything is derived. PBES2
+//! is read here and not by the crate `pkcs5`, which panics on a short IV and a cost of zero; both come from the file.
 
 use std::num::NonZeroU32;
 
 use aes_gcm::aead::consts::U16;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::aes::cipher::{BlockCipherDecrypt, BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
-use aes_gcm::aes::{Aes128, Aes192, Aes256};
+use aes_gcm::aes::Aes256;
+use aes_gcm::aes::cipher::{BlockModeDecrypt, KeyIvInit, block_padding::Pkcs7};
 use aes_gcm::{AesGcm, Key, Nonce};
+use aws_lc_rs::cipher::{
+    AES_128, AES_192, AES_256, Algorithm, DecryptionContext, PaddedBlockDecryptingKey, UnboundCipherKey,
+};
 use aws_lc_rs::pbkdf2;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -103,19 +106,55 @@ impl Packed {
 impl Encrypted {
     /// Opens it: DER in the clear, not yet judged. Takes as long as the file asks for, some seconds at most.
     pub fn open(&self, passphrase: &Secret<str>) -> Result<Secret<[u8]>, NotOpened> {
+        let der = self.decrypted(passphrase)?;
+        if self.is_authenticated() || is_key(&der) { Ok(der) } else { Err(NotOpened::WrongPassphrase) }
+    }
+
+    fn decrypted(&self, passphrase: &Secret<str>) -> Result<Secret<[u8]>, NotOpened> {
         match &self.0 {
             Form::Sealed(file) => Ok(file.open(passphrase)?),
             Form::Pkcs8 { derivation, cipher, iv, ciphertext } => {
                 let key = derivation.derive(passphrase, cipher.key_length());
-                cipher.decrypt(&key, iv, ciphertext).filter(is_key).ok_or(NotOpened::WrongPassphrase)
+                cipher.decrypt(&key, iv, ciphertext).ok_or(NotOpened::WrongPassphrase)
             }
             Form::OldPem { cipher, iv, ciphertext } => {
                 let key = derive_by_md5(passphrase, &iv[..OLD_SALT], cipher.key_length());
-                cipher.decrypt(&key, iv, ciphertext).filter(is_key).ok_or(NotOpened::WrongPassphrase)
+                cipher.decrypt(&key, iv, ciphertext).ok_or(NotOpened::WrongPassphrase)
             }
             Form::PemEnc(file) => open_pem_enc(file, passphrase),
         }
     }
+
+    /// What opening it takes. The fuzz target holds it against the bounds, and opens what takes next to nothing; no program asks.
+    #[doc(hidden)]
+    pub fn cost(&self) -> Cost {
+        let (memory, steps) = match &self.0 {
+            Form::Sealed(file) => {
+                let params = file.params();
+                (u64::from(params.memory) * 1024, u64::from(params.memory) * u64::from(params.passes))
+            }
+            Form::Pkcs8 { derivation: Derivation::Pbkdf2 { iterations, .. }, .. } => (0, iterations.get().into()),
+            Form::Pkcs8 { derivation: Derivation::Scrypt { params, .. }, .. } => {
+                let (cost, block, lanes) = (1 << params.log_n(), u64::from(params.r()), u64::from(params.p()));
+                ((cost + lanes) * block * 128, cost * block * lanes)
+            }
+            Form::OldPem { .. } => (0, 1),
+            Form::PemEnc(_) => (0, PEM_ENC_ITERATIONS.get().into()),
+        };
+        Cost { memory, steps }
+    }
+
+    /// Whether what was decrypted is what was encrypted. In CBC mode, one wrong passphrase in 256 decrypts to something.
+    fn is_authenticated(&self) -> bool {
+        matches!(self.0, Form::Sealed(_) | Form::PemEnc(_))
+    }
+}
+
+/// Bytes that are needed at once, and how often the smallest step of the derivation is made.
+#[doc(hidden)]
+pub struct Cost {
+    pub memory: u64,
+    pub steps: u64,
 }
 
 /// How a passphrase becomes a key in PBES2.
@@ -185,19 +224,23 @@ impl Cipher {
 
     /// Decrypts; `None` when what comes out has no padding as it should.
     fn decrypt(self, key: &[u8], iv: &[u8], ciphertext: &[u8]) -> Option<Secret<[u8]>> {
-        fn cbc<C: BlockCipherDecrypt + KeyInit>(key: &[u8], iv: &[u8], ciphertext: &[u8]) -> Option<Secret<[u8]>> {
-            let mut buffer = Zeroizing::new(ciphertext.to_vec());
-            let cipher = cbc::Decryptor::<C>::new_from_slices(key, iv).ok()?;
-            let plaintext = cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok()?;
-            Some(plaintext.to_vec().into())
-        }
-        match self {
-            Self::Aes128 => cbc::<Aes128>(key, iv, ciphertext),
-            Self::Aes192 => cbc::<Aes192>(key, iv, ciphertext),
-            Self::Aes256 => cbc::<Aes256>(key, iv, ciphertext),
-            Self::TripleDes => cbc::<TdesEde3>(key, iv, ciphertext),
-        }
+        let mut buffer = Zeroizing::new(ciphertext.to_vec());
+        let plaintext: &[u8] = match self {
+            Self::Aes128 => aes(&AES_128, key, iv, &mut buffer)?,
+            Self::Aes192 => aes(&AES_192, key, iv, &mut buffer)?,
+            Self::Aes256 => aes(&AES_256, key, iv, &mut buffer)?,
+            Self::TripleDes => {
+                let cipher = cbc::Decryptor::<TdesEde3>::new_from_slices(key, iv).ok()?;
+                cipher.decrypt_padded::<Pkcs7>(&mut buffer).ok()?
+            }
+        };
+        Some(plaintext.to_vec().into())
     }
+}
+
+fn aes<'a>(algorithm: &'static Algorithm, key: &[u8], iv: &[u8], buffer: &'a mut [u8]) -> Option<&'a [u8]> {
+    let key = PaddedBlockDecryptingKey::cbc_pkcs7(UnboundCipherKey::new(algorithm, key).ok()?).ok()?;
+    key.decrypt(buffer, DecryptionContext::Iv128(iv.try_into().ok()?)).ok().map(|plaintext| &*plaintext)
 }
 
 /// Reads how encrypted PKCS#8 was encrypted: <https://www.rfc-editor.org/rfc/rfc8018#appendix-A.4>
@@ -360,8 +403,8 @@ const DAMAGED: NotOpened = NotOpened::NoKey(KeyError::Damaged);
 const MAX_WIRE: usize = MAX_KEY.div_ceil(3) * 4;
 /// Most iterations of PBKDF2; RFC 8018 says of so many that they may do for especially critical keys. Some seconds.
 const MAX_ITERATIONS: u32 = 10_000_000;
-/// Most memory that scrypt may use, in bytes, as much as a sealed file may; OpenSSL asks for 16 MiB.
-const MAX_SCRYPT_MEMORY: u128 = 256 << 20;
+/// Most memory that scrypt may use, in bytes: as much as a sealed file may, and some for its lanes; OpenSSL asks for 16 MiB.
+const MAX_SCRYPT_MEMORY: u128 = 257 << 20;
 /// Most that scrypt may go through, in bytes: some seconds.
 const MAX_SCRYPT_WORK: u128 = 1 << 30;
 
@@ -385,3 +428,204 @@ const AES_128_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.1
 const AES_192_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.22");
 const AES_256_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.16.840.1.101.3.4.1.42");
 const DES_EDE3_CBC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.3.7");
+
+#[cfg(test)]
+mod tests {
+    use aes_gcm::aes::Aes128;
+    use aes_gcm::aes::cipher::{BlockCipherEncrypt, BlockModeEncrypt};
+
+    use super::*;
+
+    const PEM: &str = include_str!("../../tests/fixtures/UNSAFE-TEST-ONLY-1.pem");
+    const IV: [u8; 16] = *b"0123456789abcdef";
+
+    fn read(bytes: &[u8]) -> Result<Packed, NotOpened> {
+        Packed::from_wire(&STANDARD.encode(bytes).into())
+    }
+
+    fn refusal(bytes: &[u8]) -> Option<NotOpened> {
+        read(bytes).err()
+    }
+
+    fn tlv(tag: u8, parts: &[&[u8]]) -> Vec<u8> {
+        let content = parts.concat();
+        let length = u16::try_from(content.len()).expect("short").to_be_bytes();
+        let length = if content.len() < 0x80 { vec![length[1]] } else { vec![0x82, length[0], length[1]] };
+        [&[tag], &length[..], &content].concat()
+    }
+
+    fn sequence(parts: &[&[u8]]) -> Vec<u8> {
+        tlv(0x30, parts)
+    }
+
+    fn integer(number: u64) -> Vec<u8> {
+        let bytes = [&[0][..], &number.to_be_bytes()].concat();
+        let needless = bytes.windows(2).take_while(|two| two[0] == 0 && two[1] < 0x80).count();
+        tlv(0x02, &[&bytes[needless..]])
+    }
+
+    fn octets(bytes: &[u8]) -> Vec<u8> {
+        tlv(0x04, &[bytes])
+    }
+
+    fn algorithm(oid: ObjectIdentifier, params: &[u8]) -> Vec<u8> {
+        sequence(&[&tlv(0x06, &[oid.as_bytes()]), params])
+    }
+
+    fn pkcs8(derivation: &[u8], encryption: &[u8]) -> Vec<u8> {
+        pkcs8_of(derivation, encryption, &[7; 32])
+    }
+
+    fn pkcs8_of(derivation: &[u8], encryption: &[u8], ciphertext: &[u8]) -> Vec<u8> {
+        sequence(&[&algorithm(PBES2, &sequence(&[derivation, encryption])), &octets(ciphertext)])
+    }
+
+    fn aes256() -> Vec<u8> {
+        algorithm(AES_256_CBC, &octets(&IV))
+    }
+
+    fn with_pbkdf2(iterations: u64) -> Vec<u8> {
+        pkcs8(&algorithm(PBKDF2, &sequence(&[&octets(b"salt"), &integer(iterations)])), &aes256())
+    }
+
+    fn with_scrypt(cost: u64, block: u64, lanes: u64) -> Vec<u8> {
+        let params = sequence(&[&octets(b"salt"), &integer(cost), &integer(block), &integer(lanes)]);
+        pkcs8(&algorithm(SCRYPT, &params), &aes256())
+    }
+
+    /// The key of the tests, encrypted.
+    fn encrypted<C: BlockCipherEncrypt + KeyInit>(key: &[u8]) -> Vec<u8> {
+        let der = decode(pem::read(PEM.as_bytes()).expect("a key").wire.expose()).expect("base64");
+        let mut buffer = [der.expose(), &[0; 16]].concat();
+        let cipher = cbc::Encryptor::<C>::new_from_slices(key, &IV).expect("right lengths");
+        cipher.encrypt_padded::<Pkcs7>(&mut buffer, der.expose().len()).expect("room for the padding").to_vec()
+    }
+
+    fn in_old_pem(passphrase: &str) -> Vec<u8> {
+        let iv = "30313233343536373839616263646566";
+        assert_eq!(hex(iv), Some(IV.to_vec()));
+        let (begin, end) = ("-----BEGIN RSA PRIVATE KEY-----", "-----END RSA PRIVATE KEY-----");
+        let body = STANDARD.encode(encrypted::<Aes128>(&derive_by_md5(&passphrase.into(), &IV[..OLD_SALT], 16)));
+        format!("{begin}\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-128-CBC,{iv}\n\n{body}\n{end}\n").into_bytes()
+    }
+
+    fn in_pkcs8(passphrase: &str) -> Vec<u8> {
+        let (prf, iterations) = (pbkdf2::PBKDF2_HMAC_SHA1, NonZeroU32::MIN);
+        let key = Derivation::Pbkdf2 { prf, iterations, salt: b"salt".to_vec() }.derive(&passphrase.into(), 32);
+        let derivation = algorithm(PBKDF2, &sequence(&[&octets(b"salt"), &integer(1)]));
+        pkcs8_of(&derivation, &aes256(), &encrypted::<Aes256>(&key))
+    }
+
+    #[test]
+    fn the_cost_of_deriving_is_bounded_from_above_and_below() {
+        for good in [
+            with_pbkdf2(1),
+            with_pbkdf2(MAX_ITERATIONS.into()),
+            with_scrypt(2, 1, 1),
+            with_scrypt(1 << 18, 8, 1),
+            with_scrypt(1 << 18, 8, 4),
+            with_scrypt(1 << 14, 8, 64),
+        ] {
+            assert!(matches!(read(&good), Ok(Packed::Encrypted(_))), "{good:x?}");
+        }
+        for bad in [
+            with_pbkdf2(0),
+            with_pbkdf2(u64::from(MAX_ITERATIONS) + 1),
+            with_pbkdf2(1 << 32 | 1),
+            with_pbkdf2(u64::MAX),
+            with_scrypt(1 << 19, 8, 1),
+            with_scrypt(1 << 18, 16, 1),
+            with_scrypt(1 << 18, 8, 5),
+            with_scrypt(2, u32::MAX.into(), u32::MAX.into()),
+            with_scrypt(u64::MAX, 8, 1),
+            with_scrypt(1 << 63, 1 << 31, 1 << 31),
+            with_scrypt(0, 8, 1),
+            with_scrypt(1, 8, 1),
+            with_scrypt(3, 8, 1),
+            with_scrypt(2, 0, 1),
+            with_scrypt(2, 1, 0),
+        ] {
+            assert_eq!(refusal(&bad), Some(NotOpened::OutOfBounds), "{bad:x?}");
+        }
+    }
+
+    #[test]
+    fn what_the_parameters_say_must_fit_together() {
+        let derivation = |params: &[&[u8]]| algorithm(PBKDF2, &sequence(params));
+        let usual = derivation(&[&octets(b"salt"), &integer(1)]);
+        let with_length = |length| derivation(&[&octets(b"salt"), &integer(1), &integer(length)]);
+        assert!(read(&pkcs8(&with_length(32), &aes256())).is_ok());
+        let null = tlv(0x05, &[]);
+        let prf = |oid| derivation(&[&octets(b"salt"), &integer(1), &algorithm(oid, &null)]);
+        assert!(read(&pkcs8(&prf(HMAC_SHA512), &aes256())).is_ok());
+        for (bad, why) in [
+            (pkcs8(&with_length(16), &aes256()), DAMAGED),
+            (pkcs8(&usual, &algorithm(AES_256_CBC, &octets(&IV[..15]))), DAMAGED),
+            (pkcs8(&usual, &algorithm(DES_EDE3_CBC, &octets(&IV))), DAMAGED),
+            (pkcs8(&usual, &algorithm(DES_EDE3_CBC, &octets(b""))), DAMAGED),
+            (pkcs8(&usual, &algorithm(AES_256_CBC, &null)), DAMAGED),
+            (pkcs8(&derivation(&[&null, &integer(1)]), &aes256()), DAMAGED),
+            (pkcs8(&algorithm(PBKDF2, &null), &aes256()), DAMAGED),
+            (pkcs8(&usual, &algorithm(PBES2, &octets(&IV))), NotOpened::Unknown),
+            (pkcs8(&algorithm(PBES2, &null), &aes256()), NotOpened::Unknown),
+            (pkcs8(&prf(AES_128_CBC), &aes256()), NotOpened::Unknown),
+            (sequence(&[&algorithm(SCRYPT, &null), &octets(b"")]), NotOpened::Unknown),
+        ] {
+            assert_eq!(refusal(&bad), Some(why), "{bad:x?}");
+        }
+    }
+
+    #[test]
+    fn no_damage_to_an_encrypted_file_makes_reading_it_panic() {
+        for file in [with_pbkdf2(1), with_scrypt(2, 1, 1), in_pkcs8("hunter2"), in_old_pem("hunter2"), vec![b'A'; 200]]
+        {
+            for at in 0..file.len() {
+                // It is a fault or none: a number may have become another. What matters is that there is an answer.
+                let _ = read(&file[..at]);
+                for change in [0x01, 0x80, 0xff] {
+                    let mut changed = file.clone();
+                    changed[at] ^= change;
+                    let _ = read(&changed);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_wrong_passphrase_is_told_as_such_also_where_the_padding_is_right_by_chance() {
+        for file in [in_old_pem("hunter2"), in_pkcs8("hunter2")] {
+            let Ok(Packed::Encrypted(file)) = read(&file) else { panic!("it is encrypted") };
+            assert!(is_key(&file.open(&"hunter2".into()).expect("the right passphrase")));
+            let mut right_by_chance = 0;
+            for number in 0..1_000 {
+                let wrong = Secret::from(format!("wrong {number}"));
+                assert_eq!(file.open(&wrong).err(), Some(NotOpened::WrongPassphrase), "{number}");
+                right_by_chance += usize::from(file.decrypted(&wrong).is_ok());
+            }
+            assert!(right_by_chance > 0, "there was no such passphrase among these");
+        }
+    }
+
+    #[test]
+    fn headers_that_are_not_understood_are_refused_with_the_reason() {
+        let pem = String::from_utf8(in_old_pem("hunter2")).expect("text");
+        for (info, why) in [
+            ("AES-128-CBC,30313233", DAMAGED),
+            ("AES-128-CBC,303132333435363738396162636465XY", DAMAGED),
+            ("AES-128-CBC,3031323334353637383961626364656", DAMAGED),
+            ("DES-EDE3-CBC,30313233343536373839616263646566", DAMAGED),
+            ("AES-128-CBC", DAMAGED),
+            ("DES-CBC,3031323334353637", NotOpened::Unknown),
+        ] {
+            let changed = pem.replace("AES-128-CBC,30313233343536373839616263646566", info);
+            assert_eq!(refusal(changed.as_bytes()), Some(why), "{info}");
+        }
+    }
+
+    #[test]
+    fn what_is_larger_than_any_key_is_not_decoded() {
+        let sent = |length| Packed::from_wire(&"A".repeat(length).into()).err();
+        assert_eq!(sent(MAX_WIRE + 1), Some(KeyError::TooLarge.into()));
+        assert_eq!(sent(MAX_WIRE), Some(DAMAGED));
+    }
+}

@@ -1,6 +1,8 @@
-//! Keys that come in: opened if a passphrase encrypts them, and judged; checked for whoever asks, sealed for whoever keeps them.
+//! Keys that come in: opened if a passphrase encrypts them, and judged; checked for whoever asks, sealed for whoever keeps
+//! them.
 //!
-//! Opening one may take some seconds and 256 MiB, for its file says what it takes. Hence one at a time, beside everything else.
+//! Opening one may take some seconds and 256 MiB, for its file says what it takes. Hence one at a time, beside everything
+//! else.
 
 use std::sync::Arc;
 
@@ -43,7 +45,7 @@ impl Agent {
         opened.map_err(not_opened)
     }
 
-    /// Tells whether a key would do, and keeps nothing of it. What GitHub cannot say here is not known: an error, no warning.
+    /// Tells whether a key would do, and keeps nothing of it. What GitHub cannot say is not known here: an error, no warning.
     pub(super) async fn check_key(&self, asked: CheckKey) -> Result<Checked, Refusal> {
         self.held(|_, _| ())?;
         let api = Api::new(asked.host.as_ref(), asked.api_url.as_deref())?;
@@ -83,6 +85,9 @@ impl Agent {
 
     /// Derives, on a thread of its own. An agent that is locked meanwhile begins none any more, and tells nothing of it.
     async fn one_at_a_time<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+        let _place = PLACES.try_acquire().map_err(|_| {
+            Refusal::new(Code::Busy, "too many encrypted keys wait to be opened").hint("try again in a moment")
+        })?;
         let turn = TURN.acquire().await.expect("the semaphore is never closed");
         self.held(|_, _| ())?;
         let work = move || {
@@ -90,7 +95,11 @@ impl Agent {
             let _turn = turn;
             on_wiped_stack(work)
         };
-        let done = spawn_blocking(work).await.expect("deriving does not panic");
+        // What may fail is to have the memory, and the libraries panic for want of it.
+        let done = spawn_blocking(work).await.map_err(|_| {
+            Refusal::new(Code::Internal, "there was not enough memory to work on the encrypted key")
+                .hint("see what limits the agent's memory")
+        })?;
         self.held(|_, _| done)
     }
 }
@@ -130,3 +139,5 @@ fn not_opened(why: NotOpened) -> Refusal {
 
 /// Not the turn of those who lock and unlock: they never wait for a key.
 static TURN: Semaphore = Semaphore::const_new(1);
+/// How many may wait for it: they keep what they were sent, and each may take a second.
+static PLACES: Semaphore = Semaphore::const_new(32);

@@ -14,16 +14,17 @@
 //! it is for; those are the configuration's.
 //!
 //! The passphrase, as UTF-8, becomes the key of AES-256-GCM by Argon2id, version 0x13 (RFC 9106). Files are sealed with
-//! [`Params::USUAL`], 64 MiB, 3 passes and 1 lane, and a random salt and nonce each; parameters are in the file so that later versions
-//! can ask for more, and files of before stay readable.
+//! [`Params::USUAL`], 64 MiB, 3 passes and 1 lane, and a random salt and nonce each; parameters are in the file so that later
+//! versions can ask for more, and files of before stay readable.
 //!
 //! The tag covers all of the file: bytes 0 to 55 are the associated data, the rest is what it is computed of. A file with
 //! one bit changed does not open. What was changed, nobody can tell from a wrong passphrase.
 //!
 //! Whoever can write the file can ask for any parameters, and these have to be obeyed before the tag can be looked at. Hence
-//! they are held against bounds before anything is allocated: [at most 256 MiB](MAX_MEMORY), [16 passes](MAX_PASSES), [4 lanes](MAX_LANES),
-//! which is seconds of one core. Below there is no bound but Argon2's own, 8 KiB a lane, one pass: a file that was sealed with
-//! little is weak, but it is so already, and refusing to read it would help nobody.
+//! they are held against bounds before anything is allocated: at most 256 MiB ([`MAX_MEMORY`]), 16 passes ([`MAX_PASSES`])
+//! and 4 lanes ([`MAX_LANES`]), which is seconds of one core. Below there is no bound but Argon2's own, 8 KiB a lane and one
+//! pass: a file that was sealed with less is weak already, and refusing to read it would help nobody. Nobody but who sealed
+//! it can have made it so, since a file with other parameters does not open.
 
 use super::derive::{Nonce, Params, PassphraseKey, Salt, random};
 use crate::pem::MAX_KEY;
@@ -76,6 +77,11 @@ impl SealedFile {
         Ok(Self { params, salt, nonce, header: *header, ciphertext: ciphertext.to_vec() })
     }
 
+    /// What it asks for.
+    pub(super) fn params(&self) -> Params {
+        self.params
+    }
+
     /// Opens it: the key as PKCS#1 DER. Takes what its parameters ask for.
     pub fn open(&self, passphrase: &Secret<str>) -> Result<Secret<[u8]>, NotUnsealed> {
         let key = PassphraseKey::derive(passphrase, &self.salt, self.params);
@@ -115,8 +121,8 @@ const HEADER: usize = 56;
 const TAG: usize = 16;
 /// Most memory that a file may ask for, in KiB: four times what is usual.
 pub const MAX_MEMORY: u32 = 256 * 1024;
-/// Most passes: with the most memory, that is twenty times what is usual, about three seconds.
-pub const MAX_PASSES: u32 = 16;
+/// Most passes: with the most memory, that is ten times what is usual, about a second and a half.
+pub const MAX_PASSES: u32 = 8;
 /// Most lanes: RFC 9106 recommends four. They cost nothing more.
 pub const MAX_LANES: u32 = 4;
 
