@@ -13,7 +13,7 @@ _apptoken() {
         *:--host) want='known hosts' ;;
         *:--owner) want='known owners' ;;
         *:--repo) want='known repos' ;;
-        *:--installation-id | *:--permissions | *:--min-ttl | *:--app-id | *:-t | *:--name | *:--api-url | *:--passphrase-fd | *:--env) want='offer' ;;
+        *:--installation-id | *:--permissions | *:--min-ttl | *:--app-id | *:--name | *:--api-url | *:--passphrase-fd | *:-t | *:--env) want='offer' ;;
         *:-*) ;;
         :gh | :git | run:*) _apptoken_other "$i"; return ;;
         :*) verb=$word ;;
@@ -25,12 +25,13 @@ _apptoken() {
         _apptoken_$want
     elif [[ $cur == -* ]]; then
         case $verb in
-        '') _apptoken_offer --app --host --owner --repo --installation-id --permissions --min-ttl -h --help -V --version ;;
-        add) _apptoken_offer --app-id -t -c --name --host --api-url --installation-id --offline -h --help ;;
+        '') _apptoken_offer --app --host --owner --repo --installation-id --permissions --min-ttl --no-start -h --help -V --version ;;
+        init) _apptoken_offer --app-id --name --host --api-url --installation-id --passphrase-fd --offline --replace --remove-file -h --help ;;
+        add) _apptoken_offer --app-id -t -c --name --host --api-url --installation-id --passphrase-fd --offline -h --help ;;
         list | whoami | installations | status) _apptoken_offer --json -h --help ;;
         remove) _apptoken_offer --all --revoke -h --help ;;
-        lock | unlock) _apptoken_offer --passphrase-fd -h --help ;;
-        token) _apptoken_offer --app --host --owner --repo --installation-id --permissions --min-ttl --json -h --help ;;
+        lock | unlock | daemon) _apptoken_offer --passphrase-fd -h --help ;;
+        token | doctor) _apptoken_offer --app --host --owner --repo --installation-id --permissions --min-ttl --no-start --json -h --help ;;
         revoke) _apptoken_offer --all -h --help ;;
         credential | completions | man | help) _apptoken_offer -h --help ;;
         setup-git) _apptoken_offer --host --undo -h --help ;;
@@ -38,14 +39,15 @@ _apptoken() {
         esac
     else
         case $verb in
-        '') _apptoken_offer add list remove lock unlock token revoke gh git credential setup-git run whoami installations status completions man help ;;
-        add) _apptoken_files ;;
+        '') _apptoken_offer init add list remove lock unlock token revoke gh git credential setup-git run whoami installations daemon status doctor completions man help ;;
+        init | add) _apptoken_files ;;
         remove) _apptoken_known keys; _apptoken_files ;;
         credential) _apptoken_offer get store erase ;;
         run) _apptoken_other "$COMP_CWORD" ;;
+        daemon) _apptoken_offer start stop status ;;
         completions) _apptoken_offer bash zsh fish ;;
         man) _apptoken_offer apptoken apptoken-agent ;;
-        help) _apptoken_offer add list remove lock unlock token revoke gh git credential setup-git run whoami installations status completions man help protocol environment exit-codes security ;;
+        help) _apptoken_offer init add list remove lock unlock token revoke gh git credential setup-git run whoami installations daemon status doctor completions man help protocol environment exit-codes security ;;
         esac
     fi
 }

@@ -25,7 +25,9 @@
 //!
 //! The client, standard library only, is [`client`] (connect, ask, read the answer) and [`cli`] (a file for each verb).
 //! Of these `cli::git` and `cli::setup_git` tell git whom to ask, in the words of `cli::gitconfig`; `cli::credential` is whom git
-//! then asks, and `cli::remotes` knows which repository a directory is a clone of. `cli::store` is where sealed keys lie.
+//! then asks, and `cli::remotes` knows which repository a directory is a clone of. What is rarely wanted and needs much is in
+//! `cli::setup`, which runs in the agent's program (`cli::elsewhere` hands over to it): `init`, `daemon`, `add` of stored keys,
+//! which lie in `cli::setup::store`, and `doctor`, which looks at all of it, from the socket to GitHub and git.
 //! What is printed as completions and manuals is made from the command lines' definitions by `tests/support/generated/`.
 //!
 //! The agent, behind the feature `agent`, is `agent`:
@@ -41,7 +43,8 @@
 //!   in which this program keeps one; what a passphrase becomes
 //! - `agent::question` with `agent::permissions`: what is asked for, understood
 //! - `agent::mint` with `agent::flight`: from a question to a token, each step asked once however many ask
-//! - `agent::revoke`, `agent::whoami`: tokens ended before their time; who the App is when it commits
+//! - `agent::revoke`, `agent::whoami`, `agent::diagnose`: tokens ended before their time; who the App is when it commits; what
+//!   is in the way to GitHub
 //! - `agent::github`, `agent::api`, `agent::reply`, `agent::refuse`: GitHub's REST API, when it may be asked and how often,
 //!   its answers judged, its refusals in our words, and in `agent::network` those of the network
 //! - `agent::key`, `agent::shield`, `agent::jwt`, `agent::signing`: a key as it is judged, as it waits encrypted, what it
@@ -60,7 +63,8 @@
 //!
 //! `use` lines point down these lists. [`cli`] and `agent` never name each other, but that `agent` ends an agent (`-k`) as a
 //! [`client`]. Inside the agent `github`, `jwt`, `keyring`, `lock` and `tokens` do not know each other; `state` owns what is
-//! held; only `handler`, `keys`, `opening`, `mint`, `revoke` and `whoami`, which are one type in six files, see it all. A test reads the `use` lines.
+//! held; only `handler`, `diagnose`, `keys`, `opening`, `mint`, `revoke` and `whoami`, which are one type in seven files, see it
+//! all. A test reads the `use` lines.
 
 #![forbid(unsafe_code)]
 
@@ -68,6 +72,7 @@
 pub mod agent;
 pub mod cli;
 pub mod client;
+#[cfg(feature = "agent")]
 pub mod config;
 pub mod env;
 pub mod files;
@@ -83,9 +88,23 @@ pub mod shell;
 pub mod usage;
 
 use std::alloc::System;
+#[cfg(feature = "agent")]
+use std::process::ExitCode;
 
 use zeroizing_alloc::ZeroAlloc;
 
 /// Wipes whatever is freed: what libraries copied of a secret on its way as well.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
+
+/// Runs `apptoken-agent`, which is the agent, and carries out those of the client's commands that need more than the client
+/// has.
+#[cfg(feature = "agent")]
+pub fn agent_program() -> ExitCode {
+    let mut line = std::env::args_os().skip(1);
+    match line.next() {
+        Some(first) if first == cli::CLIENT => cli::setup(line, false),
+        Some(first) if first == cli::CLIENT_WITH_AGENT => cli::setup(line, true),
+        _ => agent::main(),
+    }
+}

@@ -23,6 +23,20 @@ pub fn config_directory() -> Option<PathBuf> {
     base.map(|base| base.join("apptoken"))
 }
 
+/// The file in it that says what is remembered of keys.
+pub fn config_file() -> Option<PathBuf> {
+    config_directory().map(|directory| directory.join("config.toml"))
+}
+
+/// Whether there is anything to load where keys are stored; a look only, and no judgement.
+pub fn has_stored_keys() -> bool {
+    config_directory().is_some_and(|directory| {
+        let mut keys = fs::read_dir(directory.join(KEYS)).into_iter().flatten().flatten();
+        keys.any(|entry| entry.path().extension().is_some_and(|kind| kind == KEY_FILE))
+            || directory.join(ORIGINAL_KEY).exists()
+    })
+}
+
 /// The path that a variable holds. One that is not absolute says nothing, as the XDG specification has it.
 fn absolute(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
@@ -57,3 +71,9 @@ pub const RECORD: &str = "agent";
 pub const START_LOCK: &str = "start.lock";
 /// Longest path read, in bytes.
 const MAX_RECORD: usize = 4096;
+/// The directory of the sealed keys, in that of the configuration, and how the name of each ends.
+pub const KEYS: &str = "keys";
+/// See [`KEYS`].
+pub const KEY_FILE: &str = "key";
+/// The key that the original tool stored, in the same directory.
+pub const ORIGINAL_KEY: &str = "pem.enc";

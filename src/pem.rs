@@ -48,8 +48,8 @@ pub struct Pem {
     pub encrypted: bool,
 }
 
-/// Reads PEM: PKCS#1 or PKCS#8, encrypted or not, with CRLF, blanks around it, newlines written out as `\n`, or the whole of it
-/// in base64. A sealed file, which is none, is passed on as it is.
+/// Reads PEM: PKCS#1 or PKCS#8, encrypted or not, with CRLF, blanks around it, newlines written out as `\n`, or the whole of
+/// it in base64. A sealed file, which is none, is passed on as it is.
 pub fn read(text: &[u8]) -> Result<Pem, KeyError> {
     if text.len() > MAX_KEY {
         return Err(KeyError::TooLarge);

@@ -139,7 +139,7 @@ fn every_row_of_the_table_is_a_module() {
 
 #[test]
 fn the_two_programs_are_one_line_each() {
-    for (program, main) in [("apptoken", "apptoken::cli::main()"), ("apptoken-agent", "apptoken::agent::main()")] {
+    for (program, main) in [("apptoken", "apptoken::cli::main()"), ("apptoken-agent", "apptoken::agent_program()")] {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("src/bin/{program}.rs"));
         let source = fs::read_to_string(file).expect("src/bin/ is readable");
         let statements: Vec<_> = source.lines().filter(|line| line.starts_with("    ")).collect();

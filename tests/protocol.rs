@@ -1,5 +1,6 @@
 //! The socket's protocol: any program can speak it with the JSON that its language has, and no mistake widens a token.
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::support::wait::DEADLINE;
@@ -181,6 +182,13 @@ fn what_is_unknown_or_malformed_is_refused_with_a_code() {
         (json!({"action": "addKey"}), "bad_request"),
         (json!({"action": "addKey", "key": "AAAA", "appId": 1}), "bad_key"),
         (json!({"action": "addKey", "key": "not base64!", "appId": 1}), "bad_key"),
+        (json!({"action": "addKey", "key": "AAAA", "appId": 1, "passphrase": null}), "bad_request"),
+        (json!({"action": "checkKey"}), "bad_request"),
+        (json!({"action": "checkKey", "key": "AAAA", "lifetime": 60}), "bad_request"),
+        (json!({"action": "checkKey", "key": "AAAA"}), "bad_key"),
+        (json!({"action": "sealKey", "key": "AAAA"}), "bad_request"),
+        (json!({"action": "sealKey", "key": "AAAA", "newPassphrase": ""}), "bad_request"),
+        (json!({"action": "sealKey", "key": "AAAA", "newPassphrase": "hunter2"}), "bad_key"),
         (json!({"action": "removeKey"}), "bad_request"),
         (json!({"action": "removeKey", "key": "someone-else"}), "no_key"),
     ] {
@@ -238,6 +246,11 @@ fn nothing_that_was_sent_is_quoted_back() {
         json!({"action": "addKey", "key": [CANARY], "appId": 1}),
         json!({"action": "addKey", "key": "AAAA", "appId": {CANARY: 1}}),
         json!({"action": "addKey", "key": "AAAA", "appId": 1, "apiUrl": format!("ftp://{CANARY}/")}),
+        json!({"action": "addKey", "key": "AAAA", "appId": 1, "passphrase": [CANARY]}),
+        json!({"action": "checkKey", "key": CANARY, "passphrase": CANARY}),
+        json!({"action": "checkKey", "key": BASE64_STANDARD.encode(format!("apptoken-key-v2\n{CANARY}")), "passphrase": CANARY}),
+        json!({"action": "sealKey", "key": CANARY, "newPassphrase": CANARY}),
+        json!({"action": "sealKey", "key": CANARY, "newPassphrase": [CANARY]}),
         json!({"action": "removeKey", "key": CANARY}),
         json!(CANARY),
         json!([CANARY]),

@@ -3,6 +3,8 @@
 use std::env;
 use std::fs;
 
+use apptoken::config::Config;
+
 use crate::support::generated::committed;
 use crate::support::{APP_ID, HOST, KEY, SLUG, World, need};
 
@@ -14,9 +16,11 @@ fn every_example_is_run_by_a_test() {
         ("sh", "cargo install --path .            # from a clone of this repository"),
         ("sh", "eval \"$(apptoken completions bash)\"  # in ~/.bashrc"),
         ("sh", "cargo run --example demo"),
+        ("toml", "[key.\"SHA256:n4bQgYhMfWWaL+qgxVrQFaO/TxsrC4Is0V1sFbDwCgg=\"]  # as GitHub shows it"),
         ("sh", "source /path/to/apptoken.bash"),
         ("sh", "ssh -R /run/user/1000/apptoken.sock:\"$APPTOKEN_AUTH_SOCK\" build-host   # 1000: your uid there"),
         ("sh", "git config credential.https://github.com.helper ''"),
+        ("sh", "apptoken doctor"),
         ("js", "const s = require(\"net\").connect(process.env.APPTOKEN_AUTH_SOCK);"),
     ];
     assert_eq!(examples, known.map(|(language, line)| (language.to_owned(), line.to_owned())));
@@ -30,18 +34,27 @@ fn the_quick_start_works() {
     let mut w = World::new().with_gh();
     with_deaf_cargo(&mut w);
     w.file("my-app.pem", KEY);
-    // What `add` would ask, and that this App is not on github.com.
+    // What `init` would ask, and that this App is not on github.com.
     w.env("APPTOKEN_APP_ID", APP_ID.to_string());
     w.env("APPTOKEN_HOST", HOST);
     w.env("APPTOKEN_API_URL", w.github.url());
+    let askpass = w.script("askpass", "echo correct horse battery staple");
+    w.env("APPTOKEN_ASKPASS", askpass);
     let script = example("cargo install").replace("OWNER/REPO", "octo/hello");
     let run = w.shell("bash", &format!("set -eu\n{script}"));
-    let said = run.stderr(format!("Identity added: {SLUG} (App {APP_ID} on {HOST})\n")).text();
+    let run = run.stderr_contains("Stored, encrypted: ");
+    let said = run.stderr_contains(format!("Identity added: {SLUG} (App {APP_ID} on {HOST})\n")).text();
     let [started, token, .., ended] = said.lines().collect::<Vec<_>>()[..] else { panic!("{said}") };
     assert!(started.starts_with("Agent pid ") && ended == format!("echo {started} killed;"), "{said}");
     assert!(w.github.tokens().iter().any(|minted| minted.value == token), "{said}");
     assert_eq!(w.github.count("POST /graphql"), 1, "gh asked for the list");
     assert_eq!(asked_of_cargo(&w), ["install --path ."]);
+}
+
+#[test]
+fn what_is_remembered_of_keys_looks_as_it_says() {
+    let config = Config::parse(example("[key.").as_bytes()).expect("it is whole");
+    assert_eq!((config.keys.len(), config.warnings), (1, Vec::new()));
 }
 
 /// The demo and the tests run there; here it is only compared.

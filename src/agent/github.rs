@@ -8,7 +8,8 @@ use std::ffi::OsStr;
 use std::pin::Pin;
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Client, Method, Proxy, StatusCode, Url, redirect};
 use serde::{Deserialize, Serialize};
 use tokio::sync::OnceCell;
@@ -16,7 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::api::{Apis, Tries};
-use super::clock::{self, Clock, Life};
+use super::clock::{self, Clock, Life, Now};
 use super::reply::{GitHubError, Reply};
 use crate::env::PROXIES;
 use crate::ids::{AppId, AppNames, Host, InstallationId, KeyName, Level, Owner, Permissions, Repo, RepoName};
@@ -44,6 +45,14 @@ pub trait Caller: Send + Sync {
 /// What a caller shows, once it is made.
 pub type Credential<'a> = Pin<Box<dyn Future<Output = Result<Secret<str>, GitHubError>> + Send + 'a>>;
 
+/// What one question told.
+pub struct Probe {
+    /// How many seconds GitHub's clock is ahead of ours, from the last answer that told the time.
+    pub ahead: Option<i64>,
+    /// The App.
+    pub app: Result<AppNames, GitHubError>,
+}
+
 /// A token as GitHub grants it.
 pub struct Granted {
     /// The token.
@@ -67,6 +76,21 @@ impl GitHub {
     /// The App itself: <https://docs.github.com/en/rest/apps/apps#get-the-authenticated-app>
     pub async fn app(&self, app: &dyn Caller) -> Result<AppNames, GitHubError> {
         self.get(app, "/app").await?.read().map(named)
+    }
+
+    /// The same, and what is to be learnt from the asking.
+    pub async fn probe(&self, app: &dyn Caller) -> Probe {
+        let mut ahead = None;
+        let reply = self.send_watching(app, Method::GET, "/app", None, &mut ahead).await;
+        Probe { ahead, app: reply.and_then(|reply| reply.read()).map(named) }
+    }
+
+    /// The proxy that leads to an API, if one does: its host and port, without the login that may stand before them.
+    pub fn proxy_to(api_url: &str) -> Option<String> {
+        let url = Url::parse(api_url).ok().filter(|url| url.scheme() == "https")?;
+        let proxy = Matcher::from_system().intercept(&url.as_str().parse().ok()?)?;
+        let (host, port) = (proxy.uri().host()?, proxy.uri().port_u16());
+        Some(port.map_or_else(|| host.to_owned(), |port| format!("{host}:{port}")))
     }
 
     /// All installations, page after page:
@@ -129,18 +153,6 @@ impl GitHub {
             #[serde(skip_serializing_if = "BTreeMap::is_empty")]
             permissions: BTreeMap<&'a str, Level>,
         }
-        #[derive(Deserialize)]
-        struct Body {
-            token: Secret<str>,
-            expires_at: String,
-            #[serde(default)]
-            permissions: BTreeMap<String, String>,
-            repositories: Option<Vec<RepositoryBody>>,
-        }
-        #[derive(Deserialize)]
-        struct RepositoryBody {
-            full_name: String,
-        }
 
         let permissions = permissions.into_iter().flat_map(Permissions::iter).collect();
         let narrowing = Narrowing { repositories, permissions };
@@ -148,18 +160,7 @@ impl GitHub {
         let path = format!("/app/installations/{installation}{MINT}");
         let asked = (self.clock)();
         let reply = self.send(app, Method::POST, &path, Some(body)).await?;
-        let body: Body = reply.read()?;
-        let expires =
-            clock::parse_rfc3339(&body.expires_at).ok_or(GitHubError::Unreadable("a token without a readable end"))?;
-        // By GitHub's clock, however far it is from ours; and a second less, since clocks are read in whole seconds.
-        // It becomes a line of git's, a header and a variable; what it means is nobody's business.
-        if body.token.expose().is_empty() || !body.token.expose().bytes().all(|b| b.is_ascii_graphic()) {
-            return Err(GitHubError::Unreadable("something in the place of a token"));
-        }
-        let there = reply.date().unwrap_or_else(|| self.apis.of(app.api_url()).now());
-        let life = Life::new(asked, expires.saturating_sub(there + 1));
-        let repositories = body.repositories.map(|all| all.into_iter().map(|one| one.full_name).collect());
-        Ok(Granted { token: body.token, expires, life, permissions: body.permissions, repositories })
+        Granted::read(&reply, asked, || self.apis.of(app.api_url()).now())
     }
 
     async fn one_installation(&self, app: &dyn Caller, path: &str) -> Result<Installation, GitHubError> {
@@ -172,13 +173,9 @@ impl GitHub {
 
     /// The number of a user: <https://docs.github.com/en/rest/users/users#get-a-user>
     pub async fn user_id(&self, holder: &dyn Caller, login: &str) -> Result<u64, GitHubError> {
-        #[derive(Deserialize)]
-        struct Body {
-            id: u64,
-        }
         // A bot's login has brackets, which no path may have as they are.
         let login = login.replace('[', "%5B").replace(']', "%5D");
-        self.get(holder, &format!("/users/{login}")).await?.read().map(|Body { id }| id)
+        self.get(holder, &format!("/users/{login}")).await?.read().map(|UserBody { id }| id)
     }
 
     /// Ends a token: <https://docs.github.com/en/rest/apps/installations#revoke-an-installation-access-token>
@@ -198,6 +195,18 @@ impl GitHub {
         path: &str,
         body: Option<Vec<u8>>,
     ) -> Result<Reply, GitHubError> {
+        self.send_watching(caller, method, path, body, &mut None).await
+    }
+
+    /// The same, with an eye on GitHub's clock.
+    async fn send_watching(
+        &self,
+        caller: &dyn Caller,
+        method: Method,
+        path: &str,
+        body: Option<Vec<u8>>,
+        ahead: &mut Option<i64>,
+    ) -> Result<Reply, GitHubError> {
         let url = Url::parse(&format!("{}{path}", caller.api_url()))
             .map_err(|_| GitHubError::Unreadable("an API address"))?;
         let (client, api) = (self.client(&url).await?, self.apis.of(caller.api_url()));
@@ -212,8 +221,12 @@ impl GitHub {
                     Some(body) => request.header(CONTENT_TYPE, HeaderValue::from_static(JSON)).body(body.clone()),
                     None => request,
                 };
+                let asked = (self.clock)().unix;
                 let reply = Reply::to(request, &api.large).await?;
-                reply.judge((self.clock)().unix).map(|()| reply)
+                let now = (self.clock)().unix;
+                // It was written somewhen between; a slow way is no difference.
+                *ahead = reply.date().map(|there| there - there.clamp(asked, now.max(asked))).or(*ahead);
+                reply.judge(now).map(|()| reply)
             };
             let result = tries.within(attempt).await;
             drop(turn);
@@ -264,7 +277,38 @@ fn asks_the_same(status: StatusCode, from: &Url) -> bool {
     }
 }
 
-/// An App with a slug that can be shown, or none: it becomes the name of a key and of a bot, and all of them are shown.
+impl Granted {
+    /// Reads what was granted to one who asked at the moment `asked`; `there` tells GitHub's time if the reply does not.
+    fn read(reply: &Reply, asked: Now, there: impl FnOnce() -> i64) -> Result<Self, GitHubError> {
+        #[derive(Deserialize)]
+        struct Body {
+            token: Secret<str>,
+            expires_at: String,
+            #[serde(default)]
+            permissions: BTreeMap<String, String>,
+            repositories: Option<Vec<RepositoryBody>>,
+        }
+        #[derive(Deserialize)]
+        struct RepositoryBody {
+            full_name: String,
+        }
+
+        let body: Body = reply.read()?;
+        let expires =
+            clock::parse_rfc3339(&body.expires_at).ok_or(GitHubError::Unreadable("a token without a readable end"))?;
+        // It becomes a line of git's, a header and a variable; what it means is nobody's business.
+        if body.token.expose().is_empty() || !body.token.expose().bytes().all(|b| b.is_ascii_graphic()) {
+            return Err(GitHubError::Unreadable("something in the place of a token"));
+        }
+        // By GitHub's clock, however far it is from ours; and a second less, since clocks are read in whole seconds.
+        let there = reply.date().unwrap_or_else(there);
+        let life = Life::new(asked, expires.saturating_sub(there.saturating_add(1)));
+        let repositories = body.repositories.map(|all| all.into_iter().map(|one| one.full_name).collect());
+        Ok(Self { token: body.token, expires, life, permissions: body.permissions, repositories })
+    }
+}
+
+/// An App with a slug that can be shown, or none: it becomes the name of a key and of a bot.
 fn named(app: AppNames) -> AppNames {
     AppNames { slug: app.slug.filter(|slug| slug.parse::<KeyName>().is_ok()), ..app }
 }
@@ -286,6 +330,11 @@ struct AccountBody {
     // An enterprise has a slug and no login.
     login: Option<String>,
     slug: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct UserBody {
+    id: u64,
 }
 
 impl From<InstallationBody> for Installation {
@@ -325,6 +374,39 @@ pub fn host_of_api(api_url: &str) -> Option<Host> {
         (Some(host), None) => host.parse().ok(),
         (_, Some(port)) => format!("{name}:{port}").parse().ok(),
         (None, None) => name.parse().ok(),
+    }
+}
+
+/// One reply as the answer to each question. The fuzz targets have no network, and nothing else of this module is theirs to
+/// know: hence this one way in, which no program uses.
+#[doc(hidden)]
+pub struct Reading {
+    pub judged: Result<(), GitHubError>,
+    pub next_page: Option<String>,
+    pub app: Result<AppNames, GitHubError>,
+    pub installation: Result<Installation, GitHubError>,
+    pub installations: Result<Vec<Installation>, GitHubError>,
+    pub granted: Result<Granted, GitHubError>,
+    pub user_id: Result<u64, GitHubError>,
+}
+
+impl Reading {
+    /// Reads what the API at `api_url` is supposed to have answered; headers that could not have come are left out.
+    #[doc(hidden)]
+    pub fn of(status: u16, headers: &[(&[u8], &[u8])], body: &[u8], api_url: &str, now: Now) -> Option<Self> {
+        let headers = headers.iter().filter_map(|(name, value)| {
+            Some((HeaderName::from_bytes(name).ok()?, HeaderValue::from_bytes(value).ok()?))
+        });
+        let reply = Reply::of(StatusCode::from_u16(status).ok()?, headers.collect(), body.to_vec());
+        Some(Self {
+            judged: reply.judge(now.unix),
+            next_page: reply.next_page(api_url),
+            app: reply.read().map(named),
+            installation: reply.read::<InstallationBody>().map(Installation::from),
+            installations: reply.read::<Vec<_>>().map(|all| all.into_iter().map(InstallationBody::into).collect()),
+            granted: Granted::read(&reply, now, || now.unix),
+            user_id: reply.read().map(|UserBody { id }| id),
+        })
     }
 }
 

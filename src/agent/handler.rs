@@ -88,7 +88,6 @@ impl Agent {
             Request::AddKey(key) => self.add(*key).await.map(Answer::Added),
             Request::CheckKey(key) => self.check_key(*key).await.map(Answer::Checked),
             Request::SealKey(key) => self.seal_key(*key).await.map(Answer::Sealed),
-            Request::Diagnose(_) => Err(Refusal::new(Code::Internal, "not yet")),
             Request::ListKeys => Ok(Answer::Keys(Keys {
                 keys: self.held(|held, now| held.keyring.iter().map(|key| key.info(now)).collect())?,
             })),
@@ -108,6 +107,7 @@ impl Agent {
             Request::Unlock(with) => self.unlock(with.passphrase).await.map(Answer::Done),
             Request::Installations(choice) => self.where_installed(&choice, peer).await.map(Answer::Installations),
             Request::Whoami(choice) => self.whoami(choice, peer).await.map(Answer::Whoami),
+            Request::Diagnose(_) => Err(Refusal::new(Code::UnknownAction, "this agent knows no such action")),
             Request::DropToken(which) => self.drop_token(&which.token).map(Answer::Dropped),
         }
     }

@@ -86,16 +86,26 @@ impl Keyring {
     /// Chooses the key that `app` (a name, fingerprint, App ID, client ID or slug) and `host` mean. Of several keys of one
     /// App, as there are while a key is being replaced, the one added last.
     pub fn choose(&self, app: Option<&str>, host: Option<&Host>) -> Result<&Arc<HeldKey>, NotChosen<'_>> {
-        let fits =
-            |key: &&Arc<HeldKey>| host.is_none_or(|host| key.host == *host) && app.is_none_or(|app| key.is_called(app));
-        let mut fitting = self.keys.iter().filter(fits);
+        let mut fitting = self.fitting(app, host);
         let Some(last) = fitting.next_back() else {
             return Err(if self.keys.is_empty() { NotChosen::Empty } else { NotChosen::NoneFits });
         };
         if fitting.all(|key| key.host == last.host && key.api_url == last.api_url && key.app_id == last.app_id) {
             return Ok(last);
         }
-        Err(NotChosen::Several(self.keys.iter().filter(fits).map(|key| &**key).collect()))
+        Err(NotChosen::Several(self.fitting(app, host).map(|key| &**key).collect()))
+    }
+
+    /// Every key that `app` and `host` may mean.
+    pub fn fitting<'k, 'a>(
+        &'k self,
+        app: Option<&'a str>,
+        host: Option<&'a Host>,
+    ) -> impl DoubleEndedIterator<Item = &'k Arc<HeldKey>> {
+        let fits = move |key: &&Arc<HeldKey>| {
+            host.is_none_or(|host| key.host == *host) && app.is_none_or(|app| key.is_called(app))
+        };
+        self.keys.iter().filter(fits)
     }
 
     /// The key of this fingerprint.

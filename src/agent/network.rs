@@ -28,6 +28,7 @@ pub(super) fn reason(error: &(dyn Error + 'static)) -> Reason {
             Reason { text: format!("the proxy fails: {text}"), lasts }
         }
         (Some(what), None) => no_tunnel(what),
+        (None, Some(cause)) if text == LOOKUP => no_address(cause),
         (None, Some(cause)) => reason(cause),
         (None, None) => Reason { text, lasts: false },
     }
@@ -75,5 +76,14 @@ fn no_tunnel(what: &str) -> Reason {
     Reason { text: text.to_owned(), lasts }
 }
 
+/// The type of this error cannot be named either; behind it is the system's, which does not say what it is about.
+fn no_address(cause: &(dyn Error + 'static)) -> Reason {
+    let says = cause.to_string();
+    let why = says.split_once(": ").map_or(says.as_str(), |(_, why)| why);
+    Reason { text: format!("the address of that name is not found: {why}"), lasts: false }
+}
+
+/// What an error is called when no address is found for a name.
+const LOOKUP: &str = "dns error";
 /// How errors of a proxy begin.
 const TUNNEL: &str = "tunnel error: ";

@@ -34,6 +34,7 @@ use super::api::UNSAID_PAUSE;
 use super::keyring::HeldKey;
 use super::reply::GitHubError;
 use super::state::Target;
+use crate::ids::Host;
 use crate::protocol::{Code, Refusal};
 
 /// What was asked of GitHub when it refused.
@@ -137,16 +138,19 @@ fn not_found(key: &HeldKey, asked: Asked<'_>) -> Refusal {
     Refusal::new(Code::NotInstalled, what).hint(install_hint(key))
 }
 
-/// Where to install an App.
+/// What to do about an App that is not installed.
 pub fn install_hint(key: &HeldKey) -> String {
     let place = match key.app.as_ref().and_then(|app| app.slug.as_deref()) {
-        Some(slug) if key.host.is_github_kind() => {
-            format!("at https://{}/apps/{slug}/installations/new", key.host)
-        }
-        Some(slug) => format!("at https://{}/github-apps/{slug}/installations/new", key.host),
+        Some(slug) => format!("at {}", install_page(&key.host, slug)),
         None => "from its settings page".to_owned(),
     };
     format!("install it {place}, or see `apptoken installations`")
+}
+
+/// Where a person installs an App of this slug.
+pub fn install_page(host: &Host, slug: &str) -> String {
+    let apps = if host.is_github_kind() { "apps" } else { "github-apps" };
+    format!("https://{host}/{apps}/{slug}/installations/new")
 }
 
 fn on(asked: Asked<'_>) -> String {
@@ -158,7 +162,7 @@ fn on(asked: Asked<'_>) -> String {
     }
 }
 
-fn skew(host: &crate::ids::Host, ahead: Option<i64>) -> String {
+fn skew(host: &Host, ahead: Option<i64>) -> String {
     match ahead {
         Some(seconds) if seconds < 0 => format!("this machine's clock is {} seconds ahead of {host}'s", -seconds),
         Some(seconds) => format!("this machine's clock is {seconds} seconds behind {host}'s"),

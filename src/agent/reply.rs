@@ -43,6 +43,11 @@ impl Reply {
         Ok(Self { status, headers, body, _turn: turn })
     }
 
+    /// One that is made up, for who has no network.
+    pub(super) fn of(status: StatusCode, headers: HeaderMap, body: Vec<u8>) -> Self {
+        Self { status, headers, body, _turn: None }
+    }
+
     /// Whether this is success; else what it means. GitHub's sentences tell apart what its status codes do not.
     ///
     /// `now` is our own time, for a reply that does not tell GitHub's.

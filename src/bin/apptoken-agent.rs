@@ -1,4 +1,4 @@
 //! The agent; all of it is in the library.
 fn main() -> std::process::ExitCode {
-    apptoken::agent::main()
+    apptoken::agent_program()
 }

@@ -12,13 +12,15 @@ use lexopt::{Arg, Parser};
 use super::error::{CliError, Exit};
 use super::verbs::{SCOPE, VERBS};
 
-/// A row of the table: a command, what it takes, and what is done.
+/// A row of the table: a command, and what it takes.
 pub(super) struct Verb {
     pub(super) name: &'static str,
     pub(super) help: &'static str,
     pub(super) takes: &'static [&'static [Word]],
-    pub(super) run: fn(&Words) -> Result<(), CliError>,
 }
+
+/// What is done for a command.
+pub(super) type Run = fn(&Words) -> Result<(), CliError>;
 
 /// An option, or the words of a command that are none.
 pub(super) struct Word {
@@ -44,7 +46,9 @@ pub(super) enum Kind {
     Operand(&'static str),
     /// One word, or none.
     Optional(&'static str),
-    /// Words, one at least; they need not be UTF-8.
+    /// One path, or none.
+    File(&'static str),
+    /// Paths, or none; like any path, they need not be UTF-8.
     Files(&'static str),
     /// Words, one at least, or the flag of this name in their place.
     OperandsUnless(&'static str, &'static str),
@@ -83,6 +87,7 @@ pub(super) struct ScopeArgs {
     pub(super) installation_id: Option<String>,
     pub(super) permissions: Option<String>,
     pub(super) min_ttl: Option<String>,
+    pub(super) no_start: bool,
 }
 
 /// Reads a command line, without the program's own name.
@@ -191,7 +196,7 @@ impl Verb {
         for word in self.words() {
             let there = words.own.iter().any(|(given, _)| std::ptr::eq(*given, word));
             match word.kind {
-                Kind::Operand(name) | Kind::Files(name) | Kind::Command(name) if !there => {
+                Kind::Operand(name) | Kind::Command(name) if !there => {
                     return Err(wrong(&format!("{name} is missing"), Some(self)));
                 }
                 Kind::OperandsUnless(name, flag) if there == words.flag(flag) => {
@@ -220,7 +225,7 @@ impl Word {
 
     /// A value that is text, where it must be.
     fn check(&self, value: OsString, verb: Option<&'static Verb>) -> Result<OsString, CliError> {
-        if matches!(self.kind, Kind::Files(_) | Kind::Command(_)) || value.to_str().is_some() {
+        if matches!(self.kind, Kind::File(_) | Kind::Files(_) | Kind::Command(_)) || value.to_str().is_some() {
             return Ok(value);
         }
         Err(wrong("a value is not UTF-8", verb))
@@ -234,9 +239,9 @@ impl Kind {
 }
 
 impl Words {
-    /// Whether a flag was given to the command.
+    /// Whether a flag was given to the command, or before it.
     pub(super) fn flag(&self, name: &str) -> bool {
-        self.own.iter().any(|(word, _)| word.name == name)
+        self.own.iter().chain(&self.outer).any(|(word, _)| word.name == name)
     }
 
     /// The value of an option or word: the command's own, else the one before it.
@@ -265,6 +270,7 @@ impl Words {
             installation_id: self.value("installation-id"),
             permissions: self.value("permissions"),
             min_ttl: self.value("min-ttl"),
+            no_start: self.flag("no-start"),
         }
     }
 }
@@ -336,9 +342,9 @@ impl Word {
     fn operand(&self) -> Option<String> {
         match self.kind {
             Kind::Operand(name) => Some(format!("<{name}>")),
-            Kind::Optional(name) => Some(format!("[{name}]")),
-            Kind::Files(name) | Kind::OperandsUnless(name, _) | Kind::Command(name) => Some(format!("<{name}>...")),
-            Kind::Rest(name) => Some(format!("[{name}]...")),
+            Kind::Optional(name) | Kind::File(name) => Some(format!("[{name}]")),
+            Kind::OperandsUnless(name, _) | Kind::Command(name) => Some(format!("<{name}>...")),
+            Kind::Files(name) | Kind::Rest(name) => Some(format!("[{name}]...")),
             _ => None,
         }
     }
@@ -403,6 +409,10 @@ mod tests {
         assert_eq!((add.flag("confirm"), add.value("life").as_deref()), (true, Some("5m")));
         assert_eq!(add.value("installation-id").as_deref(), Some("7"));
         assert_eq!(add.rest("files"), ["key.pem", "-"]);
+        assert!(given("add").rest("files").is_empty());
+        for line in ["--no-start token", "token --no-start"] {
+            assert!(given(line).scope().no_start, "{line}");
+        }
     }
 
     #[test]
@@ -425,7 +435,6 @@ mod tests {
             "token --repo --json",
             "token --json=yes",
             "token --repo a/b --repo c/d",
-            "add",
             "add -x key.pem",
             "remove",
             "remove --all key",

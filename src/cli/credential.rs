@@ -14,9 +14,8 @@ use zeroize::Zeroizing;
 
 use super::args::ScopeArgs;
 use super::error::CliError;
-use super::gitconfig;
 use super::scope::Scope;
-use super::token;
+use super::{gitconfig, json, token};
 use crate::client::{Agent, CallError};
 use crate::ids::{Host, Owner};
 use crate::output::say;
@@ -146,6 +145,31 @@ fn reply(answer: &Value, asked: &Asked<'_>) -> Result<Zeroizing<String>, CliErro
         let _ = writeln!(text, "password_expiry_utc={expiry}");
     }
     Ok(text)
+}
+
+/// What is made of git's question, and of the agent's answers to `listKeys` and `getToken`: all between the two that is not
+/// asking. The fuzz target feeds it, and no program does; the parts are nobody's business outside of this file.
+#[doc(hidden)]
+pub struct Rehearsal {
+    /// What is asked of the agent, if it has a key of that host.
+    pub host: Option<Host>,
+    pub owner: Option<Owner>,
+    pub reply: Option<Zeroizing<String>>,
+    /// What `erase` has the agent forget.
+    pub token: Option<Secret<str>>,
+}
+
+impl Rehearsal {
+    /// `None` is a question that is not git's.
+    #[doc(hidden)]
+    pub fn of(question: &[u8], keys: &Value, answer: &Value) -> Option<Self> {
+        let text = read(question).ok()?;
+        let asked = Asked::parse(&text);
+        let sites = gitconfig::sites(json::list(keys, "keys").iter());
+        let host = asked.host.parse().ok().filter(|host| sites.iter().any(|site| site.serves(asked.protocol, host)));
+        let reply = host.is_some().then(|| reply(answer, &asked).ok()).flatten();
+        Some(Self { host, owner: asked.owner(), reply, token: asked.token() })
+    }
 }
 
 /// What git says; it asks that attributes nobody knows be passed over.

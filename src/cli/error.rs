@@ -4,8 +4,10 @@ use std::fmt;
 use std::process::ExitCode;
 
 use crate::client::{CallError, Refused};
+#[cfg(feature = "agent")]
 use crate::config::ConfigError;
 use crate::output::say;
+use crate::paths;
 use crate::usage::EX_USAGE;
 
 /// A command's failure, ready to be told. Boxed: it is passed on at a hundred places, each of which would move all of it.
@@ -77,6 +79,12 @@ impl CliError {
         self
     }
 
+    /// What failed, and what to do next.
+    #[cfg(feature = "agent")]
+    pub(super) fn words(&self) -> (&str, &str) {
+        (self.0.what.as_deref().unwrap_or_default(), self.0.hint.as_deref().unwrap_or_default())
+    }
+
     /// Tells it on standard error; returns the exit status.
     pub(super) fn report(&self) -> ExitCode {
         let Words { what, hint, choices, exit } = &*self.0;
@@ -102,13 +110,14 @@ impl CliError {
 impl From<CallError> for CliError {
     fn from(error: CallError) -> Self {
         match error {
-            CallError::NoAgent(_) => Self::new(error).hint("start one: eval \"$(apptoken-agent)\"").exit(Exit::NoAgent),
+            CallError::NoAgent(_) => Self::new(error).hint(start()).exit(Exit::NoAgent),
             CallError::Refused(refusal) => (*refusal).into(),
             CallError::Broken(what) => Self::new(what).hint("see whether the agent still runs: apptoken status"),
         }
     }
 }
 
+#[cfg(feature = "agent")]
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         Self::new(&error).hint(error.hint())
@@ -119,5 +128,14 @@ impl From<Refused> for CliError {
     fn from(refusal: Refused) -> Self {
         let Refused { error, hint, choices, .. } = refusal;
         Self(Box::new(Words { what: Some(error), hint, choices, exit: Exit::Refused }))
+    }
+}
+
+/// What to do without an agent.
+pub(super) fn start() -> &'static str {
+    if paths::has_stored_keys() {
+        "start one, with the stored keys: apptoken daemon start"
+    } else {
+        "start one: eval \"$(apptoken-agent)\""
     }
 }

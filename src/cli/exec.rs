@@ -30,10 +30,10 @@ pub(super) fn run(
     let (program, args) = command.split_first().expect("the command line asks for one word at least");
     let mut command = Command::new(program);
     command.args(args);
+    let answer = token::get(&scope)?;
     if as_bot {
-        commit_as(&mut command, &ask_who(scope.clone())?);
+        commit_as(&mut command, &ask_who(scope)?);
     }
-    let answer = token::get(scope)?;
     give(&mut command, &answer);
     for name in variables {
         command.env(name, answer.token.expose());

@@ -41,7 +41,7 @@ pub(super) fn gh(mut scope: Scope, args: &[OsString]) -> Result<Infallible, CliE
         scope.owner = Some(named.repo.owner);
     }
     let mut command = real_gh()?;
-    let answer = token::get(scope)?;
+    let answer = token::get(&scope)?;
     command.args(args);
     give(&mut command, &answer);
     Err(become_it(command).explain("install it from https://cli.github.com, or name another with APPTOKEN_GH"))
@@ -49,7 +49,7 @@ pub(super) fn gh(mut scope: Scope, args: &[OsString]) -> Result<Infallible, CliE
 
 /// The gh to run: the one that the environment names, else the first in `PATH`, else, when that turns out to be a wrapper
 /// that runs `apptoken gh`, the next one.
-fn real_gh() -> Result<Command, CliError> {
+pub(super) fn real_gh() -> Result<Command, CliError> {
     if let Some((_, words)) = variable(env::GH)? {
         let words = shell_words::split(&words).map_err(|_| {
             CliError::new(format!("{} has a quote without an end", env::GH))

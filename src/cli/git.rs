@@ -8,12 +8,12 @@ use std::ffi::OsString;
 use std::process::{Command, Stdio};
 
 use super::args::ScopeArgs;
+use super::elsewhere::with_keys;
 use super::error::CliError;
 use super::exec::become_it;
 use super::gitconfig::{self, Setting, Site};
 use super::remotes::past_us;
 use super::scope::{Scope, variable, wrong};
-use crate::client::Agent;
 use crate::env;
 use crate::output::say;
 
@@ -24,7 +24,7 @@ pub(super) fn git(options: &ScopeArgs, args: &[OsString]) -> Result<Infallible, 
         Some((name, count)) => count.parse::<usize>().map_err(|_| wrong(name, "it is not a number"))?,
         None => 0,
     };
-    let sites = gitconfig::chosen(&mut Agent::find()?, &scope)?;
+    let sites = with_keys(scope.no_start, |agent| gitconfig::chosen(agent, &scope))?;
     let own = own_settings(args);
     let mut settings = Vec::new();
     for site in &sites {

@@ -116,7 +116,8 @@ pub(super) fn chosen(agent: &mut Agent, scope: &Scope) -> Result<Vec<Site>, Call
     Ok(sites)
 }
 
-fn sites<'a>(keys: impl Iterator<Item = &'a Value>) -> Vec<Site> {
+/// The hosts of keys as the agent lists them, each once.
+pub(super) fn sites<'a>(keys: impl Iterator<Item = &'a Value>) -> Vec<Site> {
     let mut sites: Vec<Site> = Vec::new();
     for site in keys.filter_map(Site::of_key) {
         match sites.iter_mut().find(|other| other.host == site.host) {

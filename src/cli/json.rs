@@ -2,6 +2,7 @@
 //!
 //! What is only shown needs no types of its own on this side; each would cost the client some kilobytes.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -27,10 +28,25 @@ pub(super) fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
 
 /// A field as a word of a line; nothing when the answer does not have it.
 pub(super) fn word(object: &Value, name: &str) -> String {
-    match &object[name] {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        value => value.to_string(),
+    shown(object, name).to_string()
+}
+
+/// The same, to be printed.
+pub(super) fn shown<'a>(object: &'a Value, name: &str) -> Shown<'a> {
+    Shown(&object[name])
+}
+
+/// A field that prints as a word of a line.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'a>(&'a Value);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::String(text) => f.write_str(text),
+            Value::Null => Ok(()),
+            value => value.fmt(f),
+        }
     }
 }
 

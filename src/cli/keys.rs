@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -12,51 +13,172 @@ use zeroize::Zeroizing;
 use super::args::Words;
 use super::error::{CliError, Exit};
 use super::json::{self, list as list_of, span, word};
-use super::prompt;
-use super::scope::{either, parse, parse_lifetime};
+use super::scope::{Named, parse, parse_lifetime, variable};
+use super::{elsewhere, paste, prompt};
 use crate::client::{Agent, CallError};
-use crate::env;
-use crate::ids::{AppId, Host};
+use crate::ids::{AppId, Host, InstallationId, KeyName};
+use crate::{env, paths};
 
 use crate::output::say;
-use crate::pem::{self, KeyError, MAX_KEY};
-use crate::protocol::{NewKey, RemoveAllKeys, RemoveKey, Request};
+use crate::pem::{self, MAX_KEY, Pem};
+use crate::protocol::{CheckKey, NewKey, RemoveAllKeys, RemoveKey, Request};
 use crate::secret::Secret;
 
-/// Loads each file into the agent.
-pub(super) fn add(files: &[OsString], words: &Words) -> Result<(), CliError> {
-    let named = |flag: &'static str, option: Option<String>| option.map(|text| (flag, text));
-    let app_id: Option<AppId> = either(words.value("app-id"), "--app-id", env::APP_ID)?.map(parse).transpose()?;
-    let host: Option<Host> = either(words.value("host"), "--host", env::HOST)?.map(parse).transpose()?;
-    let api_url = either(words.value("api-url"), "--api-url", env::API_URL)?.map(|(_, url)| url);
-    let installation_id = named("--installation-id", words.value("installation-id")).map(parse).transpose()?;
-    let lifetime = named("-t", words.value("life")).map(parse_lifetime).transpose()?;
+/// What is to hold for the keys that are loaded.
+#[derive(Default)]
+pub(super) struct Terms {
+    /// What the options say.
+    given: AppTerms,
+    /// What the environment says, of keys that nothing is remembered of.
+    pub(super) otherwise: AppTerms,
+    pub(super) name: Option<String>,
+    installation_id: Option<InstallationId>,
+    lifetime: Option<Duration>,
+    confirm: bool,
+    offline: bool,
+    /// What opens keys that are encrypted; else it is asked for.
+    pub(super) passphrase: Option<Secret<str>>,
+}
+
+/// Whose key it is.
+#[derive(Clone, Default)]
+pub(super) struct AppTerms {
+    pub(super) app_id: Option<AppId>,
+    pub(super) host: Option<Host>,
+    pub(super) api_url: Option<String>,
+}
+
+impl AppTerms {
+    /// By the options of `add` and `init`.
+    pub(super) fn given(words: &Words) -> Result<Self, CliError> {
+        Self::of(|flag, _| Ok(words.value(&flag[2..]).map(|text| (flag, text))))
+    }
+
+    /// By the environment.
+    pub(super) fn in_environment() -> Result<Self, CliError> {
+        Self::of(|_, name| variable(name))
+    }
+
+    /// What the options say, else what is known of the key, else the environment. Where something is known, it is known
+    /// whole: a host and an API that were not said together do not belong together.
+    pub(super) fn settle(self, known: Option<Self>, environment: Self) -> Self {
+        let app_id = self.app_id.clone().or_else(|| known.as_ref()?.app_id.clone()).or(environment.app_id);
+        let (host, api_url) = match known {
+            _ if self.host.is_some() && known.is_some() => (self.host, self.api_url),
+            Some(known) => (known.host, self.api_url.or(known.api_url)),
+            None => (self.host.or(environment.host), self.api_url.or(environment.api_url)),
+        };
+        Self { app_id, host, api_url }
+    }
+
+    fn of(text: impl Fn(&'static str, &'static str) -> Result<Option<Named>, CliError>) -> Result<Self, CliError> {
+        Ok(Self {
+            app_id: text("--app-id", env::APP_ID)?.map(parse).transpose()?,
+            host: text("--host", env::HOST)?.map(parse).transpose()?,
+            api_url: text("--api-url", env::API_URL)?.map(|(_, url)| url),
+        })
+    }
+}
+
+impl Terms {
+    /// Reads the options of `add`.
+    pub(super) fn read(words: &Words) -> Result<Self, CliError> {
+        let named = |flag: &'static str, name: &str| words.value(name).map(|text| (flag, text));
+        Ok(Self {
+            given: AppTerms::given(words)?,
+            otherwise: AppTerms::in_environment()?,
+            name: words.value("name"),
+            installation_id: named("--installation-id", "installation-id").map(parse).transpose()?,
+            lifetime: named("-t", "life").map(parse_lifetime).transpose()?,
+            confirm: words.flag("confirm"),
+            offline: words.flag("offline"),
+            passphrase: words.value("passphrase-fd").as_deref().map(prompt::read_fd).transpose()?,
+        })
+    }
+
+    /// A request for a key, of which something may be known.
+    pub(super) fn request(&self, wire: &Secret<str>, shown: &str, known: Option<Known>) -> Result<NewKey, CliError> {
+        let known = known.unwrap_or_default();
+        let app = self.given.clone().settle(known.app, self.otherwise.clone());
+        let app_id = app.app_id.map_or_else(|| ask_app_id(shown), Ok)?;
+        Ok(NewKey {
+            name: self.name.clone().or(known.name.map(|name| name.to_string())),
+            host: app.host,
+            api_url: app.api_url,
+            installation_id: self.installation_id.or(known.installation_id),
+            lifetime: self.lifetime.map(|life| life.as_secs()),
+            confirm: self.confirm,
+            offline: self.offline,
+            ..NewKey::new(wire.expose().into(), app_id)
+        })
+    }
+}
+
+/// What is known of a key that is to be loaded.
+#[derive(Default)]
+pub(super) struct Known {
+    pub(super) app: Option<AppTerms>,
+    pub(super) name: Option<KeyName>,
+    pub(super) installation_id: Option<InstallationId>,
+}
+
+/// Loads files into the agent. What is stored, and what is remembered of keys, the agent's program knows.
+pub(super) fn add(words: &Words) -> Result<(), CliError> {
+    let files = words.rest("files");
+    let is_said = words.value("app-id").is_some() || variable(env::APP_ID)?.is_some();
+    if files.is_empty() || !is_said && paths::config_file().is_some_and(|file| file.exists()) {
+        return elsewhere::hand_over(words);
+    }
+    add_files(&files, &Terms::read(words)?, |_, _, _| Ok(None))
+}
+
+/// Loads each file into the agent. `know` tells what is known of a key, which is judged already where that was needed.
+pub(super) fn add_files(
+    files: &[OsString],
+    terms: &Terms,
+    know: impl Fn(&mut Agent, &Pem, Option<&Value>) -> Result<Option<Known>, CliError>,
+) -> Result<(), CliError> {
+    if files.len() > 1 && terms.name.is_some() {
+        return Err(CliError::new("`--name` is for one key").hint("add them one by one").exit(Exit::Usage));
+    }
     if files.iter().filter(|file| is_stdin(file)).count() > 1 {
         return Err(CliError::new("standard input was given twice").exit(Exit::Usage));
     }
     let mut agent = Agent::find()?;
     for file in files {
         let shown = if is_stdin(file) { "standard input".into() } else { file.display().to_string() };
-        let key = read_key(file).map_err(|error| error.about(&shown))?;
-        let app_id = match &app_id {
-            Some(app_id) => app_id.clone(),
-            None => ask_app_id(&shown)?,
+        let mut add = || {
+            let key = read_key(file)?;
+            let (judged, passphrase) = judge(&mut agent, &key, &shown, terms.passphrase.as_ref())?;
+            let known = know(&mut agent, &key, judged.as_ref())?;
+            let request = NewKey { passphrase, ..terms.request(&key.wire, &shown, known)? };
+            Ok(agent.call(&Request::AddKey(Box::new(request)))?)
         };
-        let request = NewKey {
-            name: words.value("name"),
-            host: host.clone(),
-            api_url: api_url.clone(),
-            installation_id,
-            lifetime: lifetime.map(|life| life.as_secs()),
-            confirm: words.flag("confirm"),
-            offline: words.flag("offline"),
-            ..NewKey::new(key, app_id)
-        };
-        let added =
-            agent.call(&Request::AddKey(Box::new(request))).map_err(|error| CliError::from(error).about(&shown))?;
-        confirm(&added);
+        confirm(&add().map_err(|error: CliError| error.about(&shown))?);
     }
     Ok(())
+}
+
+/// Has a key judged that is encrypted, until a passphrase opens it: the `given` one, or those that are typed.
+pub(super) fn judge(
+    agent: &mut Agent,
+    key: &Pem,
+    shown: &str,
+    given: Option<&Secret<str>>,
+) -> Result<(Option<Value>, Option<Secret<str>>), CliError> {
+    if !key.encrypted {
+        return Ok((None, None));
+    }
+    let open = |passphrase: &_| check(agent, key, Some(passphrase));
+    let (judged, passphrase) = prompt::open_with(given, &format!("Passphrase for {shown}: "), open)?;
+    Ok((Some(judged), Some(passphrase)))
+}
+
+/// Has a key judged, without GitHub.
+pub(super) fn check(agent: &mut Agent, key: &Pem, passphrase: Option<&Secret<str>>) -> Result<Value, CallError> {
+    let passphrase = passphrase.map(|passphrase| passphrase.expose().into());
+    let check = CheckKey { passphrase, ..CheckKey::new(key.wire.expose().into()) };
+    agent.call(&Request::CheckKey(Box::new(check)))
 }
 
 /// Lists the keys; an agent without any is told from one with some by the exit status, as by ssh-add.
@@ -102,7 +224,12 @@ fn remove_one(agent: &mut Agent, key: &str, revoke: bool) -> Result<Value, CliEr
     match remove(key.into()) {
         // Not a name or fingerprint: then it may be a file.
         Err(CallError::Refused(refusal)) if refusal.code == "no_key" && Path::new(key).is_file() => {
-            Ok(remove(read_key(OsStr::new(key))?)?)
+            let key = read_key(OsStr::new(key))?;
+            if key.encrypted {
+                return Err(CliError::new("the file is encrypted, and does not tell which key it holds")
+                    .hint("give the key's name or fingerprint: apptoken list"));
+            }
+            Ok(remove(key.wire)?)
         }
         answer => Ok(answer?),
     }
@@ -121,12 +248,14 @@ fn tell_of_tokens(removed: &Value) -> Result<(), CliError> {
     }
 }
 
-fn read_key(file: &OsStr) -> Result<Secret<str>, CliError> {
+/// Reads a key from a file, or from standard input.
+pub(super) fn read_key(file: &OsStr) -> Result<Pem, CliError> {
+    prompt::keep_to_ourselves();
+    if is_stdin(file) && io::stdin().is_terminal() {
+        return understand(&paste::key("Paste the key; it is not shown")?);
+    }
     let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY + 1));
     let read = if is_stdin(file) {
-        if io::stdin().is_terminal() {
-            say(format_args!("Paste the key and end it with Ctrl-D:"));
-        }
         io::stdin().lock().take(MAX_KEY as u64 + 1).read_to_end(&mut text)
     } else {
         File::open(file).and_then(|opened| {
@@ -135,8 +264,12 @@ fn read_key(file: &OsStr) -> Result<Secret<str>, CliError> {
         })
     };
     read.map_err(|error| CliError::new(reason(&error)).hint("give the .pem file that GitHub downloaded for the App"))?;
-    let pem = pem::read(&text).and_then(|pem| if pem.encrypted { Err(KeyError::Encrypted) } else { Ok(pem.wire) });
-    pem.map_err(|why| CliError::new(format!("this is no App's key: {why}")).hint(why.hint()))
+    understand(&text)
+}
+
+/// Reads a key as people paste it.
+pub(super) fn understand(text: &[u8]) -> Result<Pem, CliError> {
+    pem::read(text).map_err(|why| CliError::new(format!("this is no App's key: {why}")).hint(why.hint()))
 }
 
 fn warn_if_exposed(file: &OsStr, opened: &File) -> io::Result<()> {
@@ -159,7 +292,8 @@ fn ask_app_id(file: &str) -> Result<AppId, CliError> {
     answer.parse().map_err(|why| CliError::new(why).exit(Exit::Usage))
 }
 
-fn confirm(added: &Value) {
+/// Tells that a key is held.
+pub(super) fn confirm(added: &Value) {
     say(format_args!(
         "Identity added: {} (App {} on {})",
         word(added, "name"),
@@ -184,7 +318,7 @@ fn line(key: &Value) -> String {
     format!("{bits} {fingerprint} {name} (App {} on {}{left}{confirm})\n", word(key, "appId"), word(key, "host"))
 }
 
-fn is_stdin(file: &OsStr) -> bool {
+pub(super) fn is_stdin(file: &OsStr) -> bool {
     file == "-"
 }
 

@@ -5,14 +5,13 @@ use super::prompt;
 use crate::client::Agent;
 use crate::output::say;
 use crate::protocol::{Passphrase, Request};
-use crate::secret::Secret;
 
 /// Locks the agent under a passphrase that is typed twice.
 pub(super) fn lock(fd: Option<&str>) -> Result<(), CliError> {
     let mut agent = Agent::find()?;
     let passphrase = match fd {
         Some(fd) => prompt::read_fd(fd)?,
-        None => twice()?,
+        None => prompt::new_passphrase("Enter lock passphrase: ", |_| ())?,
     };
     agent.call(&Request::Lock(Passphrase::new(passphrase)))?;
     say(format_args!("Agent locked."));
@@ -29,13 +28,4 @@ pub(super) fn unlock(fd: Option<&str>) -> Result<(), CliError> {
     agent.call(&Request::Unlock(Passphrase::new(passphrase)))?;
     say(format_args!("Agent unlocked."));
     Ok(())
-}
-
-fn twice() -> Result<Secret<str>, CliError> {
-    let first = prompt::passphrase("Enter lock passphrase: ")?;
-    let again = prompt::passphrase("Again: ")?;
-    if first.expose() == again.expose() {
-        return Ok(first);
-    }
-    Err(CliError::new("the passphrases differ").hint("try again; nothing was locked"))
 }

@@ -5,26 +5,44 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use nix::sys::signal::{SigSet, Signal};
+use nix::unistd::{getpgrp, tcgetpgrp};
 use zeroize::Zeroizing;
 
 use super::error::CliError;
 use super::scope::wrong;
+use crate::client::CallError;
 use crate::env;
+use crate::output::say;
 use crate::secret::Secret;
 
-/// Asks for a line that may be seen while it is typed. `None` without a terminal, or when nothing is answered.
+/// Whether there is a terminal to ask at.
+pub(super) fn has_terminal() -> bool {
+    terminal().is_ok()
+}
+
+/// Whether somebody at a terminal waits for this very command: one in the background would be stopped by asking.
+pub(super) fn is_waited_for() -> bool {
+    terminal().is_ok_and(|terminal| tcgetpgrp(terminal) == Ok(getpgrp()))
+}
+
+/// Asks for a line that may be seen while it is typed; `None` when there is no terminal or nothing is answered.
 pub(super) fn ask(question: &str) -> Option<String> {
-    let mut terminal = File::options().read(true).write(true).open(TERMINAL).ok()?;
-    write!(terminal, "{question}: ").ok()?;
+    line(question).ok().flatten().filter(|answer| !answer.is_empty())
+}
+
+/// The same; `None` when the terminal is closed with Ctrl-D.
+pub(super) fn line(question: &str) -> io::Result<Option<String>> {
+    let mut terminal = terminal()?;
+    write!(terminal, "{question}: ")?;
     let mut answer = String::new();
-    BufReader::new(terminal.take(MAX_LINE as u64)).read_line(&mut answer).ok()?;
-    let answer = answer.trim();
-    (!answer.is_empty()).then(|| answer.to_owned())
+    let read = BufReader::new(terminal.take(MAX_LINE as u64)).read_line(&mut answer)?;
+    Ok((read > 0).then(|| answer.trim().to_owned()))
 }
 
 /// Asks for a passphrase without showing it: at the terminal, else by the askpass program.
 pub(super) fn passphrase(question: &str) -> Result<Secret<str>, CliError> {
-    if File::open(TERMINAL).is_err() {
+    keep_to_ourselves();
+    if !has_terminal() {
         return by_askpass(question);
     }
     // The library raises the interrupt before it has put the terminal right; held back, it comes after.
@@ -38,13 +56,56 @@ pub(super) fn passphrase(question: &str) -> Result<Secret<str>, CliError> {
     not_empty(typed.into())
 }
 
+/// Asks for a new passphrase, twice; `remark` may say something about it in between.
+pub(super) fn new_passphrase(question: &str, remark: impl Fn(&str)) -> Result<Secret<str>, CliError> {
+    let first = passphrase(question)?;
+    remark(first.expose());
+    let again = passphrase("Again: ")?;
+    if first.expose() == again.expose() {
+        return Ok(first);
+    }
+    Err(CliError::new("the passphrases differ").hint("try again; nothing was changed"))
+}
+
+/// Tries passphrases until one opens, three at most: the one that was `given`, and no other, or those that are typed.
+/// Returns what `open` does, and the passphrase.
+pub(super) fn open_with<T>(
+    given: Option<&Secret<str>>,
+    question: &str,
+    mut open: impl FnMut(&Secret<str>) -> Result<T, CallError>,
+) -> Result<(T, Secret<str>), CliError> {
+    let mut tries = if given.is_some() { 1 } else { MAX_TRIES };
+    loop {
+        let passphrase = match given {
+            Some(given) => given.expose().into(),
+            None => passphrase(question)?,
+        };
+        tries -= 1;
+        match open(&passphrase) {
+            Ok(opened) => return Ok((opened, passphrase)),
+            Err(CallError::Refused(refusal)) if refusal.code == WRONG_PASSPHRASE && tries > 0 => {
+                say(format_args!("apptoken: {}; try again", refusal.error));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Reads a passphrase from an open file descriptor, up to the end of the line.
 pub(super) fn read_fd(fd: &str) -> Result<Secret<str>, CliError> {
+    keep_to_ourselves();
     if fd.is_empty() || !fd.bytes().all(|digit| digit.is_ascii_digit()) {
         return Err(wrong("--passphrase-fd", "a file descriptor is a number"));
     }
     let read = File::open(format!("/dev/fd/{fd}")).and_then(first_line);
     read.map_err(|why| wrong("--passphrase-fd", format_args!("file descriptor {fd}: {why}"))).and_then(not_empty)
+}
+
+/// Leaves no core behind and has nobody look in, from when a secret comes on. Not from the start: the agent writes down and shows
+/// the programs of those who ask for tokens, and could not know them.
+pub(super) fn keep_to_ourselves() {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = nix::sys::prctl::set_dumpable(false);
 }
 
 fn by_askpass(question: &str) -> Result<Secret<str>, CliError> {
@@ -58,6 +119,10 @@ fn by_askpass(question: &str) -> Result<Secret<str>, CliError> {
     let answer = first_line(child.stdout.take().expect("it was asked for")).map_err(|error| failed(&error));
     let status = child.wait().map_err(|error| failed(&error))?;
     if status.success() { not_empty(answer?) } else { Err(failed(&status)) }
+}
+
+pub(super) fn terminal() -> io::Result<File> {
+    File::options().read(true).write(true).open(TERMINAL)
 }
 
 fn first_line(mut from: impl Read) -> io::Result<Secret<str>> {
@@ -82,3 +147,7 @@ fn not_empty(passphrase: Secret<str>) -> Result<Secret<str>, CliError> {
 const TERMINAL: &str = "/dev/tty";
 /// Longest line that a terminal hands over, in bytes.
 const MAX_LINE: usize = 4096;
+/// The code of a refusal that another passphrase may mend.
+pub(super) const WRONG_PASSPHRASE: &str = "wrong_passphrase";
+/// How many answers or passphrases are tried.
+pub(super) const MAX_TRIES: u32 = 3;

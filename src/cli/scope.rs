@@ -10,6 +10,7 @@ use super::error::{CliError, Exit};
 use crate::env;
 use crate::ids::{Host, InstallationId, Malformed, Owner, Permissions, Repo};
 use crate::lifetime;
+use crate::protocol::TokenRequest;
 
 /// What chooses and narrows a token.
 #[derive(Clone)]
@@ -21,12 +22,28 @@ pub(super) struct Scope {
     pub(super) installation_id: Option<InstallationId>,
     pub(super) permissions: Option<Permissions>,
     pub(super) min_ttl: Option<Duration>,
+    /// Whether no agent is to be started, and no stored key loaded, for it.
+    pub(super) no_start: bool,
 }
 
 impl Scope {
     /// Whether it says which installation is meant.
     pub(super) fn chooses_installation(&self) -> bool {
         self.owner.is_some() || self.repo.is_some() || self.installation_id.is_some()
+    }
+
+    /// All of it, as the agent is asked.
+    pub(super) fn request(self) -> TokenRequest {
+        TokenRequest {
+            app: self.app,
+            host: self.host,
+            owner: self.owner,
+            repo: self.repo,
+            installation_id: self.installation_id,
+            permissions: self.permissions,
+            min_ttl: self.min_ttl.map(|life| life.as_secs()),
+            ..TokenRequest::default()
+        }
     }
 
     /// Reads the options, nearest to the verb first; what they leave open, the environment may say.
@@ -69,6 +86,7 @@ impl Scope {
                 .transpose()?,
             permissions: either(options.permissions, "--permissions", env::PERMISSIONS)?.map(parse).transpose()?,
             min_ttl: either(options.min_ttl, "--min-ttl", env::MIN_TTL)?.map(parse_lifetime).transpose()?,
+            no_start: options.no_start,
         })
     }
 }

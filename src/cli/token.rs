@@ -3,6 +3,7 @@
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::elsewhere::with_keys;
 use super::error::CliError;
 use super::remotes::repo_of_directory;
 use super::scope::Scope;
@@ -10,13 +11,13 @@ use super::{gitconfig, json};
 use crate::client::{Agent, CallError};
 use crate::ids::{Host, Repo};
 use crate::output::say;
-use crate::protocol::{Request, TokenRequest};
+use crate::protocol::Request;
 use crate::secret::Secret;
 
 /// Prints a token and a newline, or JSON.
-pub(super) fn token(scope: Scope, as_json: bool) -> Result<(), CliError> {
+pub(super) fn token(scope: &Scope, as_json: bool) -> Result<(), CliError> {
     if as_json {
-        return json::print(ask(&mut Agent::find()?, scope)?);
+        return json::print(with_keys(scope.no_start, |agent| ask(agent, scope.clone()))?);
     }
     let text = Zeroizing::new(format!("{}\n", get(scope)?.token.expose()));
     super::print_data(text.as_bytes())
@@ -31,8 +32,8 @@ pub(super) struct Given {
 }
 
 /// Gets a token from the agent.
-pub(super) fn get(scope: Scope) -> Result<Given, CliError> {
-    let mut answer = ask(&mut Agent::find()?, scope)?;
+pub(super) fn get(scope: &Scope) -> Result<Given, CliError> {
+    let mut answer = with_keys(scope.no_start, |agent| ask(agent, scope.clone()))?;
     let host = answer["host"].as_str().and_then(|host| host.parse().ok());
     let is_there = of(&answer).is_ok();
     match (answer["token"].take(), host) {
@@ -72,16 +73,7 @@ pub(super) fn ask(agent: &mut Agent, mut scope: Scope) -> Result<Value, CallErro
 }
 
 fn ask_once(agent: &mut Agent, scope: Scope) -> Result<Value, CallError> {
-    agent.call(&Request::GetToken(TokenRequest {
-        app: scope.app,
-        host: scope.host,
-        owner: scope.owner,
-        repo: scope.repo,
-        installation_id: scope.installation_id,
-        permissions: scope.permissions,
-        min_ttl: scope.min_ttl.map(|life| life.as_secs()),
-        ..TokenRequest::default()
-    }))
+    agent.call(&Request::GetToken(scope.request()))
 }
 
 /// The repository that the current directory is a clone of, on a host of the keys that may be meant.

@@ -1,6 +1,8 @@
-//! The table of commands. Its words are what is printed as help.
+//! The table of commands. Its words are what is printed as help. What is done for each stands beside it, and not in it: the
+//! agent's program reads the same lines, and has its own way with some and no need of the others.
 
-use super::args::{Kind, Verb, Word};
+use super::args::{Kind, Run, Verb, Word};
+use super::elsewhere::hand_over;
 use super::scope::Scope;
 use super::{credential, exec, gh, git, keys, lock, pages, revoke, setup_git, status, token, words};
 
@@ -25,36 +27,52 @@ pub(super) static SCOPE: &[Word] = &[
         Kind::Scope("LIFE"),
         "How long the token must live at least, such as 30m [env: APPTOKEN_MIN_TTL]",
     ),
+    Word::new("no-start", Kind::Flag, "Start no agent, and load no stored key, when one is missing"),
 ];
 
 /// Every command.
 pub(super) static VERBS: &[Verb] = &[
     Verb {
-        name: "add",
-        help: "Load a key into the agent",
+        name: "init",
+        help: "Set up: store an App's key, encrypted, for the agent to load",
         takes: &[&[
-            Word::new("files", Kind::Files("FILE"), "Private keys as GitHub gives them, PEM; - for standard input"),
+            Word::new("file", Kind::File("FILE"), "The private key, PEM; - for standard input [default: asked for]"),
+            Word::new("app-id", Kind::Value("ID"), "The App's number, or its client ID [env: APPTOKEN_APP_ID]"),
+            Word::new("name", Kind::Value("NAME"), "What to call the key [default: the App's slug]"),
+            Word::new("host", Kind::Value("HOST"), "The host the App lives on [default: github.com]"),
+            API_URL,
+            INSTALLATION,
+            Word::new(
+                "passphrase-fd",
+                Kind::Value("N"),
+                "Read the passphrase to store the key under from this open file; a FILE that is encrypted must open with it too",
+            ),
+            Word::new("offline", Kind::Flag, "Do not check key and App against GitHub"),
+            Word::new("replace", Kind::Flag, "Replace a stored key of that name"),
+            Word::new("remove-file", Kind::Flag, "Remove FILE when its key is stored"),
+        ]],
+    },
+    Verb {
+        name: "add",
+        help: "Load keys into the agent: from files, else those that `init` stored",
+        takes: &[&[
+            Word::new(
+                "files",
+                Kind::Files("FILE"),
+                "Private keys as GitHub gives them, PEM; - for standard input [default: the stored keys]",
+            ),
             Word::new("app-id", Kind::Value("ID"), "The App's number, or its client ID [env: APPTOKEN_APP_ID]"),
             Word::short('t', "life", Kind::Value("LIFE"), "Forget the key after this long: 90, 45m, 1h30m, 2d, 1w"),
             Word::short('c', "confirm", Kind::Flag, "Have each use of the key confirmed"),
             Word::new("name", Kind::Value("NAME"), "What to call the key [default: the App's slug]"),
             Word::new("host", Kind::Value("HOST"), "The host the App lives on [default: github.com]"),
-            Word::new(
-                "api-url",
-                Kind::Value("URL"),
-                "The REST API's base [default: the host's usual one; env: APPTOKEN_API_URL]",
-            ),
-            Word::new("installation-id", Kind::Value("ID"), "The installation to use when nothing else chooses one"),
+            API_URL,
+            INSTALLATION,
+            PASSPHRASE_FD,
             Word::new("offline", Kind::Flag, "Do not check key and App against GitHub"),
         ]],
-        run: |words| keys::add(&words.rest("files"), words),
     },
-    Verb {
-        name: "list",
-        help: "List the keys that the agent holds",
-        takes: &[&[JSON]],
-        run: |words| keys::list(words.flag("json")),
-    },
+    Verb { name: "list", help: "List the keys that the agent holds", takes: &[&[JSON]] },
     Verb {
         name: "remove",
         help: "Remove keys from the agent",
@@ -63,25 +81,13 @@ pub(super) static VERBS: &[Verb] = &[
             Word::new("all", Kind::Flag, "Remove every key"),
             Word::new("revoke", Kind::Flag, "Revoke the tokens that were had with them"),
         ]],
-        run: |words| keys::remove(&words.values("keys"), words.flag("all"), words.flag("revoke")),
     },
-    Verb {
-        name: "lock",
-        help: "Lock the agent: encrypt every key under a passphrase",
-        takes: &[&[PASSPHRASE_FD]],
-        run: |words| lock::lock(words.value("passphrase-fd").as_deref()),
-    },
-    Verb {
-        name: "unlock",
-        help: "Unlock the agent",
-        takes: &[&[PASSPHRASE_FD]],
-        run: |words| lock::unlock(words.value("passphrase-fd").as_deref()),
-    },
+    Verb { name: "lock", help: "Lock the agent: encrypt every key under a passphrase", takes: &[&[PASSPHRASE_FD]] },
+    Verb { name: "unlock", help: "Unlock the agent", takes: &[&[PASSPHRASE_FD]] },
     Verb {
         name: "token",
         help: "Print an installation token",
         takes: &[SCOPE, &[Word::new("json", Kind::Flag, "Print JSON: the token and what it is good for")]],
-        run: |words| token::token(Scope::read(words.scope())?, words.flag("json")),
     },
     Verb {
         name: "revoke",
@@ -98,25 +104,21 @@ pub(super) static VERBS: &[Verb] = &[
                 "Revoke every token, of the key that --app or --host chooses if one of them is given",
             ),
         ]],
-        run: |words| revoke::revoke(Scope::read(words.scope())?, &words.values("tokens")),
     },
     Verb {
         name: "gh",
         help: "Run gh with a token",
         takes: &[&[Word::new("args", Kind::Rest("ARG"), "What to tell gh")]],
-        run: |words| gh::gh(Scope::read(words.scope())?, &words.rest("args")).map(|never| match never {}),
     },
     Verb {
         name: "git",
         help: "Run git with this program as its credential helper, and by https where a remote says ssh",
         takes: &[&[Word::new("args", Kind::Rest("ARG"), "What to tell git")]],
-        run: |words| git::git(&words.scope(), &words.rest("args")).map(|never| match never {}),
     },
     Verb {
         name: "credential",
         help: "Be git's credential helper",
         takes: &[&[Word::new("operation", Kind::Operand("OPERATION"), "What git asks for: get, store or erase")]],
-        run: |words| credential::credential(words.scope(), &words.value("operation").unwrap_or_default()),
     },
     Verb {
         name: "setup-git",
@@ -125,9 +127,6 @@ pub(super) static VERBS: &[Verb] = &[
             Word::new("host", Kind::Value("HOST"), "The host [default: those of the keys held; env: APPTOKEN_HOST]"),
             Word::new("undo", Kind::Flag, "Take it back"),
         ]],
-        run: |words| {
-            if words.flag("undo") { setup_git::undo(words.scope()) } else { setup_git::setup(&words.scope()) }
-        },
     },
     Verb {
         name: "run",
@@ -137,40 +136,28 @@ pub(super) static VERBS: &[Verb] = &[
             Word::new("as-bot", Kind::Flag, "Have git commit as the App's bot"),
             Word::new("command", Kind::Command("COMMAND"), "The command"),
         ]],
-        run: |words| {
-            let (scope, command) = (Scope::read(words.scope())?, words.rest("command"));
-            exec::run(scope, &words.values("env"), words.flag("as-bot"), &command).map(|never| match never {})
-        },
     },
     Verb {
         name: "whoami",
         help: "Show who the App is: its bot's name, number and e-mail address for commits",
         takes: &[&[JSON]],
-        run: |words| status::whoami(Scope::read(words.scope())?, words.flag("json")),
     },
+    Verb { name: "installations", help: "List where the App is installed", takes: &[&[JSON]] },
     Verb {
-        name: "installations",
-        help: "List where the App is installed",
-        takes: &[&[JSON]],
-        run: |words| status::installations(Scope::read(words.scope())?, words.flag("json")),
+        name: "daemon",
+        help: "Start the agent and load the stored keys, stop it, or tell whether it runs",
+        takes: &[&[Word::new("action", Kind::Operand("start|stop|status"), "What to do"), PASSPHRASE_FD]],
     },
-    Verb {
-        name: "status",
-        help: "Show the agent, its keys and its cached tokens",
-        takes: &[&[JSON]],
-        run: |words| status::status(words.flag("json")),
-    },
+    Verb { name: "status", help: "Show the agent, its keys and its cached tokens", takes: &[&[JSON]] },
     Verb {
         name: "completions",
         help: "Print what has a shell complete the words of both programs",
         takes: &[&[Word::new("shell", Kind::Operand("bash|zsh|fish"), "The shell")]],
-        run: |words| pages::completions(&words.value("shell").unwrap_or_default()),
     },
     Verb {
         name: "man",
         help: "Print a manual page, in roff",
         takes: &[&[Word::new("program", Kind::Optional("apptoken|apptoken-agent"), "The program [default: apptoken]")]],
-        run: |words| pages::man(words.value("program").as_deref()),
     },
     Verb {
         name: "help",
@@ -180,23 +167,68 @@ pub(super) static VERBS: &[Verb] = &[
             Kind::Optional("COMMAND|protocol|environment|exit-codes|security"),
             "What to tell about [default: all commands]",
         )]],
-        run: |words| pages::help(words.value("about").as_deref()),
     },
     // For the completions: keys, hosts, owners or repos that the agent knows.
-    Verb {
-        name: "words",
-        help: "",
-        takes: &[&[Word::new("kind", Kind::Operand("KIND"), "")]],
-        run: |words| {
+    Verb { name: "words", help: "", takes: &[&[Word::new("kind", Kind::Operand("KIND"), "")]] },
+];
+
+/// What this program does for each command.
+pub(super) fn here(verb: &Verb) -> Run {
+    match verb.name {
+        "init" | "daemon" => hand_over,
+        "add" => keys::add,
+        "list" => |words| keys::list(words.flag("json")),
+        "remove" => |words| keys::remove(&words.values("keys"), words.flag("all"), words.flag("revoke")),
+        "lock" => |words| lock::lock(words.value("passphrase-fd").as_deref()),
+        "unlock" => |words| lock::unlock(words.value("passphrase-fd").as_deref()),
+        "token" => |words| token::token(&Scope::read(words.scope())?, words.flag("json")),
+        "revoke" => |words| revoke::revoke(Scope::read(words.scope())?, &words.values("tokens")),
+        "gh" => |words| gh::gh(Scope::read(words.scope())?, &words.rest("args")).map(|never| match never {}),
+        "git" => |words| git::git(&words.scope(), &words.rest("args")).map(|never| match never {}),
+        "credential" => |words| credential::credential(words.scope(), &words.value("operation").unwrap_or_default()),
+        "setup-git" => |words| {
+            if words.flag("undo") { setup_git::undo(words.scope()) } else { setup_git::setup(&words.scope()) }
+        },
+        "run" => |words| {
+            let (scope, command) = (Scope::read(words.scope())?, words.rest("command"));
+            exec::run(scope, &words.values("env"), words.flag("as-bot"), &command).map(|never| match never {})
+        },
+        "whoami" => |words| status::whoami(Scope::read(words.scope())?, words.flag("json")),
+        "installations" => |words| status::installations(Scope::read(words.scope())?, words.flag("json")),
+        "status" => |words| status::status(words.flag("json")),
+        "completions" => |words| pages::completions(&words.value("shell").unwrap_or_default()),
+        "man" => |words| pages::man(words.value("program").as_deref()),
+        "help" => |words| pages::help(words.value("about").as_deref()),
+        "words" => |words| {
             words::words(&words.value("kind").unwrap_or_default());
             Ok(())
         },
-    },
-];
+        _ => unreachable!("a test goes through the table"),
+    }
+}
 
+const API_URL: Word = Word::new(
+    "api-url",
+    Kind::Value("URL"),
+    "The REST API's base [default: the host's usual one; env: APPTOKEN_API_URL]",
+);
+const INSTALLATION: Word =
+    Word::new("installation-id", Kind::Value("ID"), "The installation to use when nothing else chooses one");
 const JSON: Word = Word::new("json", Kind::Flag, "Print JSON");
 const PASSPHRASE_FD: Word = Word::new(
     "passphrase-fd",
     Kind::Value("N"),
     "Read the passphrase from this open file descriptor, up to the end of the line",
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn something_is_done_for_every_command() {
+        for verb in VERBS {
+            let _ = here(verb);
+        }
+    }
+}

@@ -45,7 +45,9 @@ fn known(kind: &str) -> Option<Map<String, Value>> {
 
 /// Whether a name is a word to every shell, and no option. GitHub's are; but what is offered is run at the next Enter.
 fn is_plain(word: &str) -> bool {
-    !word.starts_with('-') && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:".contains(&b))
+    !word.is_empty()
+        && !word.starts_with('-')
+        && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/:".contains(&b))
 }
 
 /// How long somebody who types waits for names.

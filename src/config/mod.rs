@@ -21,7 +21,7 @@ pub use self::document::Damage;
 use self::document::{Item, Value};
 use crate::files::{self, Folder, behind_links, directory_of, make_folder};
 use crate::ids::{AppId, Fingerprint, Host, InstallationId, KeyName, Malformed};
-use crate::paths::config_directory;
+use crate::paths::config_file;
 
 /// What the file says.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -131,7 +131,9 @@ impl Config {
 }
 
 /// The text with `key` in it; `None` when that cannot be written so that it is read back as it was meant, and all else as before.
-fn edited(text: &[u8], key: &Remembered) -> Result<Option<String>, Damage> {
+/// Open to the fuzz target, which has no file.
+#[doc(hidden)]
+pub fn edited(text: &[u8], key: &Remembered) -> Result<Option<String>, Damage> {
     let mut meant = Config::parse(text)?;
     let text = std::str::from_utf8(text).expect("it was just parsed");
     let edited = edit::edited(text, meant.find(&key.fingerprint), key)?;
@@ -145,7 +147,7 @@ fn edited(text: &[u8], key: &Remembered) -> Result<Option<String>, Damage> {
 }
 
 fn file() -> Result<PathBuf, ConfigError> {
-    Ok(config_directory().ok_or(ConfigError::NoPlace)?.join("config.toml"))
+    config_file().ok_or(ConfigError::NoPlace)
 }
 
 fn text_of(file: &Path) -> Result<Vec<u8>, ConfigError> {

@@ -11,8 +11,8 @@ pub use request::{
 };
 pub use response::written;
 pub use response::{
-    Added, Answer, Checked, Diagnosis, Done, Dropped, Installation, Installations, KeyInfo, Keys, Pong, Removed,
-    Revoked, SealedKey, Status, TokenAnswer, TokenInfo, Whoami,
+    Added, Answer, Checked, Diagnosis, Done, Dropped, Finding, Installation, Installations, KeyInfo, Keys, Outcome,
+    Pong, Removed, Revoked, SealedKey, Status, TokenAnswer, TokenInfo, Whoami,
 };
 
 /// The protocol spoken here. Raised by hand when an old peer would misunderstand a new one.

@@ -44,12 +44,12 @@ pub enum Request {
     Revoke(Revoke),
     /// Hand out this token no more.
     DropToken(DropToken),
-    /// What is in the way between a key and GitHub?
-    Diagnose(KeyChoice),
+    /// What is in the way of such a token? Nothing is handed out.
+    Diagnose(TokenRequest),
 }
 
 /// Which token: every field narrows or chooses, none is needed.
-#[derive(Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct TokenRequest {
     #[serde(default, rename = "action", skip_serializing)]

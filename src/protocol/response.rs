@@ -140,31 +140,42 @@ pub struct SealedKey {
     pub fingerprint: String,
 }
 
-/// What lies between a key and GitHub, as far as it was found out: a way that fails leaves the rest unsaid.
+/// What lies between the keys and GitHub.
 #[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Diagnosis {
-    /// What the key is called here.
-    pub key: String,
-    /// The host its App lives on.
-    pub host: Host,
-    /// The API that was asked.
-    pub api_url: String,
-    /// The proxy on the way there, without any login.
+    /// What was looked at: the keys, and for each of them the clock, the API, the App, its installations and a token.
+    pub checks: Vec<Finding>,
+}
+
+/// What came of looking at one thing; no secrets.
+#[derive(Debug, Serialize)]
+pub struct Finding {
+    /// What was looked at, in a word.
+    pub check: &'static str,
+    /// How that ended.
+    pub state: Outcome,
+    /// What was found.
+    pub says: String,
+    /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub proxy: Option<String>,
-    /// Why nothing answers there, if so.
+    pub hint: Option<String>,
+    /// The name of the key it is about, when there are several.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unreachable: Option<String>,
-    /// How far GitHub's clock is before ours, in seconds.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub clock_difference: Option<i64>,
-    /// The App's slug, when GitHub knows the key for its App.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub slug: Option<String>,
-    /// What GitHub has against the key, if anything.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refused: Option<Refusal>,
+    pub key: Option<String>,
+}
+
+/// How a check ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// All is well.
+    Ok,
+    /// It works, and could be better.
+    Warn,
+    /// It does not work.
+    Fail,
+    /// It could not be looked at.
+    Skip,
 }
 
 /// The keys held, in the order in which they were added.

@@ -2,6 +2,7 @@
 
 pub(crate) mod agent;
 pub(crate) mod command;
+pub(crate) mod encrypting;
 pub(crate) mod generated;
 pub(crate) mod git_server;
 pub(crate) mod github;
@@ -174,6 +175,12 @@ impl World {
         self.environment.insert(name.as_ref().to_owned(), value.as_ref().to_owned());
     }
 
+    /// A variable as commands from now on have it.
+    #[track_caller]
+    pub(crate) fn variable(&self, name: &str) -> OsString {
+        self.environment.get(OsStr::new(name)).expect("it was set").clone()
+    }
+
     pub(crate) fn env_remove(&mut self, name: impl AsRef<OsStr>) {
         self.environment.remove(name.as_ref());
     }
@@ -304,4 +311,17 @@ fn path_with_our_programs() -> OsString {
     let ours = Path::new(APPTOKEN).parent().expect("a program is in a directory").to_owned();
     let theirs = env::var_os("PATH").expect("the tests have a PATH");
     env::join_paths([ours].into_iter().chain(env::split_paths(&theirs))).expect("no directory in PATH has a colon")
+}
+
+/// Every file in a directory and those below it.
+pub(crate) fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(directory).expect("it is ours").flatten() {
+        match entry.file_type() {
+            Ok(kind) if kind.is_dir() => files.extend(files_below(&entry.path())),
+            Ok(kind) if kind.is_file() => files.push(entry.path()),
+            _ => (),
+        }
+    }
+    files
 }

@@ -113,6 +113,15 @@ impl Run {
         self.stdout
     }
 
+    /// It must have ended with exit code `code`, and printed nothing; returns what it said on stderr.
+    #[track_caller]
+    pub(crate) fn said_of(self, code: i32) -> String {
+        if self.status.code() != Some(code) || !self.stdout.is_empty() {
+            self.fail(&format!("it should have ended with {code}, and printed nothing"));
+        }
+        self.stderr
+    }
+
     /// It must have succeeded and printed one line; returns that without its newline.
     #[track_caller]
     pub(crate) fn line(self) -> String {

@@ -9,14 +9,17 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
-use super::error::CliError;
+use crate::cli::error::CliError;
+use crate::cli::keys::{AppTerms, Known};
 use crate::files::{self, Folder, behind_links, directory_of, make_folder};
 use crate::ids::{AppId, InstallationId, KeyName};
 use crate::output::say;
-use crate::paths::config_directory;
-use crate::pem::MAX_KEY;
+use crate::paths::{KEY_FILE, KEYS, ORIGINAL_KEY, config_directory};
+use crate::pem::{MAX_KEY, Pem};
 use crate::secret::Secret;
 
 /// The directory of stored keys.
@@ -30,6 +33,22 @@ pub(super) struct StoredKey {
     pub(super) name: KeyName,
     pub(super) path: PathBuf,
     pub(super) kind: Kind,
+}
+
+impl StoredKey {
+    /// Reads it, as the agent takes it. Warns if others can read it too.
+    pub(super) fn read(&self) -> Result<Pem, CliError> {
+        let text = read_sealed(&self.path)?;
+        Ok(Pem { wire: STANDARD.encode(text.expose()).into(), encrypted: true })
+    }
+
+    /// What the original tool says of its key. It knew of no other hosts, and leaves those to the environment.
+    pub(super) fn said(&self) -> Result<Option<Known>, CliError> {
+        let Kind::Original { app_id, installation_id } = &self.kind else { return Ok(None) };
+        let environment = AppTerms::in_environment()?;
+        let app = AppTerms { app_id: app_id.clone().or(environment.app_id.clone()), ..environment };
+        Ok(Some(Known { app: Some(app), installation_id: *installation_id, name: None }))
+    }
 }
 
 /// Who stored it.
@@ -53,7 +72,7 @@ impl Store {
     pub(super) fn stored(&self) -> Result<Vec<StoredKey>, CliError> {
         let mut keys = Vec::new();
         for path in files_in(&self.keys())? {
-            if path.extension().is_none_or(|kind| kind != EXTENSION) {
+            if path.extension().is_none_or(|kind| kind != KEY_FILE) {
                 continue;
             }
             match path.file_stem().and_then(OsStr::to_str).unwrap_or_default().parse() {
@@ -72,7 +91,7 @@ impl Store {
 
     /// Where a key of this name is stored, if it is.
     pub(super) fn key_file(&self, name: &KeyName) -> PathBuf {
-        self.keys().join(format!("{name}.{EXTENSION}"))
+        self.keys().join(format!("{name}.{KEY_FILE}"))
     }
 
     /// Stores a sealed key, for nobody else to read; another of that name stays, unless it is to be replaced.
@@ -122,12 +141,11 @@ impl Store {
     }
 
     fn keys(&self) -> PathBuf {
-        self.directory.join("keys")
+        self.directory.join(KEYS)
     }
 }
 
-/// Reads a sealed key. Warns if others can read it too.
-pub(super) fn read_sealed(file: &Path) -> Result<Secret<[u8]>, CliError> {
+fn read_sealed(file: &Path) -> Result<Secret<[u8]>, CliError> {
     let (sealed, there) = files::read(file, MAX_KEY).map_err(|error| cannot("read", file, &error))?;
     warn_if_exposed(file, &there, "600");
     Ok(sealed.into())
@@ -167,8 +185,6 @@ fn cannot(what: &str, file: &Path, error: &dyn Display) -> CliError {
         .hint("see what it is, and who may use that directory")
 }
 
-const EXTENSION: &str = "key";
-const ORIGINAL_KEY: &str = "pem.enc";
 const ORIGINAL_CONFIG: &str = "config.json";
 /// Largest `config.json` read, in bytes; it has four short entries.
 const MAX_ORIGINAL_CONFIG: usize = 16 * 1024;
