@@ -65,6 +65,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::state", &["agent::clock", "agent::keyring", "agent::lock", "agent::tokens", "ids", "protocol"]),
     ("agent::refuse", &["agent::api", "agent::keyring", "agent::reply", "agent::state", "ids", "protocol"]),
     ("agent::question", &["agent::keyring", "agent::permissions", "agent::state", "agent::tokens", "ids", "protocol"]),
+    ("agent::diagnose", ALL_BUT_THE_PROCESS),
     ("agent::handler", ALL_BUT_THE_PROCESS),
     ("agent::keys", ALL_BUT_THE_PROCESS),
     ("agent::opening", ALL_BUT_THE_PROCESS),

@@ -13,6 +13,7 @@ mod confirm;
 mod credential;
 mod daemon;
 mod day;
+mod doctor;
 mod encrypted_keys;
 mod forwarding;
 mod gh;

@@ -1,12 +1,11 @@
 //! No secret is where others can see it: arguments, environment, output, log, or a file.
 
 use std::fs;
-use std::path::Path;
 
 use serde_json::json;
 
 use crate::support::agent::wait_for_agent_at;
-use crate::support::{AGENT, APPTOKEN, KEY, NO_OPTIONS, World};
+use crate::support::{AGENT, APPTOKEN, KEY, NO_OPTIONS, World, files_below};
 
 #[test]
 fn no_secret_is_in_the_agents_arguments_or_environment() {
@@ -30,6 +29,8 @@ fn no_command_prints_a_secret_that_it_was_not_asked_for() {
         &["status", "--json"],
         &["installations"],
         &["installations", "--json"],
+        &["doctor"],
+        &["doctor", "--json"],
         &["token", "--owner", "nobody"],
         &["token", "--permissions", "issues=write"],
         &["remove", "nobody"],
@@ -50,7 +51,7 @@ fn no_command_prints_a_secret_that_it_was_not_asked_for() {
 fn no_answer_but_the_tokens_own_holds_a_secret() {
     let w = World::with_key();
     let token = w.apptoken(["token"]).line();
-    for action in ["ping", "listKeys", "status", "installations", "removeAllKeys", "nonsense"] {
+    for action in ["ping", "listKeys", "status", "installations", "diagnose", "removeAllKeys", "nonsense"] {
         assert_no_secret(&w.request(&json!({"action": action})).to_string(), &token);
     }
 }
@@ -120,16 +121,4 @@ fn assert_no_secret(text: &str, token: &str) {
     for line in lines {
         assert!(!text.contains(line), "a line of the key is in:\n{text}");
     }
-}
-
-fn files_below(directory: &Path) -> Vec<std::path::PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(directory).expect("it is ours").flatten() {
-        match entry.file_type() {
-            Ok(kind) if kind.is_dir() => files.extend(files_below(&entry.path())),
-            Ok(kind) if kind.is_file() => files.push(entry.path()),
-            _ => (),
-        }
-    }
-    files
 }

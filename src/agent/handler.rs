@@ -107,7 +107,7 @@ impl Agent {
             Request::Unlock(with) => self.unlock(with.passphrase).await.map(Answer::Done),
             Request::Installations(choice) => self.where_installed(&choice, peer).await.map(Answer::Installations),
             Request::Whoami(choice) => self.whoami(choice, peer).await.map(Answer::Whoami),
-            Request::Diagnose(_) => Err(Refusal::new(Code::UnknownAction, "this agent knows no such action")),
+            Request::Diagnose(asked) => self.diagnose(asked, peer).await.map(Answer::Diagnosis),
             Request::DropToken(which) => self.drop_token(&which.token).map(Answer::Dropped),
         }
     }

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod confirm;
 pub mod daemon;
 pub mod derive;
+mod diagnose;
 pub mod encrypted;
 pub mod flight;
 pub mod github;

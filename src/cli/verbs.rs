@@ -150,6 +150,11 @@ pub(super) static VERBS: &[Verb] = &[
     },
     Verb { name: "status", help: "Show the agent, its keys and its cached tokens", takes: &[&[JSON]] },
     Verb {
+        name: "doctor",
+        help: "Check one thing after another, from the agent to GitHub and git, and name the first that is wrong",
+        takes: &[SCOPE, &[JSON]],
+    },
+    Verb {
         name: "completions",
         help: "Print what has a shell complete the words of both programs",
         takes: &[&[Word::new("shell", Kind::Operand("bash|zsh|fish"), "The shell")]],
@@ -175,7 +180,7 @@ pub(super) static VERBS: &[Verb] = &[
 /// What this program does for each command.
 pub(super) fn here(verb: &Verb) -> Run {
     match verb.name {
-        "init" | "daemon" => hand_over,
+        "init" | "daemon" | "doctor" => hand_over,
         "add" => keys::add,
         "list" => |words| keys::list(words.flag("json")),
         "remove" => |words| keys::remove(&words.values("keys"), words.flag("all"), words.flag("revoke")),

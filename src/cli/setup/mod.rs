@@ -2,6 +2,7 @@
 
 mod ask;
 mod daemon;
+mod doctor;
 mod init;
 mod load;
 mod store;
@@ -19,6 +20,7 @@ pub fn main(line: impl IntoIterator<Item = OsString, IntoIter: 'static>, with_ag
         "init" => init::init,
         "add" => load::add,
         "daemon" => daemon::daemon,
+        "doctor" => doctor::doctor,
         _ => |_| Err(CliError::new("this command is the client's own").hint("run it as apptoken").exit(Exit::Usage)),
     })
 }
