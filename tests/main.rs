@@ -16,6 +16,7 @@ mod day;
 mod doctor;
 mod encrypted_keys;
 mod forwarding;
+mod fuzz_corpus;
 mod gh;
 mod git;
 mod github_failures;
