@@ -309,6 +309,9 @@ fn of_several_installations_one_becomes_the_default() {
     shell.expect_next("octo (1001)");
     shell.expect_next("acme (1002)");
     shell.expect_next("[none]: ");
+    shell.type_line("nobody");
+    shell.expect_next("apptoken: the App is not installed there");
+    shell.expect_next("[none]: ");
     shell.type_line("ACME");
     shell.expect_next("New passphrase");
     shell.type_hidden(PASSPHRASE);

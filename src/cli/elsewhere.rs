@@ -65,10 +65,15 @@ fn is_for_want_of_a_key(error: &CallError) -> bool {
     }
 }
 
-/// The agent's program: beside this one, as both are installed together, else wherever PATH has it.
+/// The agent's program.
 pub(super) fn agent_program() -> PathBuf {
-    let beside = std::env::current_exe().ok().map(|file| file.with_file_name(AGENT));
-    beside.filter(|file| file.is_file()).unwrap_or_else(|| AGENT.into())
+    beside_us(AGENT)
+}
+
+/// The other program: beside this one, as both are installed together, else wherever PATH has it.
+pub(super) fn beside_us(name: &str) -> PathBuf {
+    let beside = std::env::current_exe().ok().map(|file| file.with_file_name(name));
+    beside.filter(|file| file.is_file()).unwrap_or_else(|| name.into())
 }
 
 /// Says that it cannot be run.

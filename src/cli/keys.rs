@@ -1,7 +1,7 @@
 //! `add`, `list` and `remove`: the keys in the agent.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, IsTerminal, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -259,7 +259,10 @@ pub(super) fn read_key(file: &OsStr) -> Result<Pem, CliError> {
         io::stdin().lock().take(MAX_KEY as u64 + 1).read_to_end(&mut text)
     } else {
         File::open(file).and_then(|opened| {
-            warn_if_exposed(file, &opened)?;
+            let there = opened.metadata()?;
+            if there.is_file() {
+                warn_if_exposed(Path::new(file), &there, "600");
+            }
             opened.take(MAX_KEY as u64 + 1).read_to_end(&mut text)
         })
     };
@@ -272,14 +275,13 @@ pub(super) fn understand(text: &[u8]) -> Result<Pem, CliError> {
     pem::read(text).map_err(|why| CliError::new(format!("this is no App's key: {why}")).hint(why.hint()))
 }
 
-fn warn_if_exposed(file: &OsStr, opened: &File) -> io::Result<()> {
+/// Warns if others can do anything with what is there, and says the mode that mends it.
+pub(super) fn warn_if_exposed(file: &Path, there: &Metadata, mode: &str) {
     const OTHERS: u32 = 0o077;
-    let there = opened.metadata()?;
-    if there.is_file() && there.mode() & OTHERS != 0 {
+    if there.mode() & OTHERS != 0 {
         say(format_args!("apptoken: warning: others can read {}", file.display()));
-        say(format_args!("hint: chmod 600 {}", shell_words::quote(&file.to_string_lossy())));
+        say(format_args!("hint: chmod {mode} {}", shell_words::quote(&file.to_string_lossy())));
     }
-    Ok(())
 }
 
 fn ask_app_id(file: &str) -> Result<AppId, CliError> {

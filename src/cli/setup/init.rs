@@ -292,11 +292,14 @@ fn find_installation(
                 say(format_args!("  {} ({})", word(installation, "account"), word(installation, "id")));
             }
             let question = "Which is meant when nothing says so? Its name or number [none]";
-            let Some(answer) = prompt::ask(question) else { return Ok((None, chosen(&several[0]).1)) };
-            let is_it = |installation: &&Value| {
-                word(installation, "account").eq_ignore_ascii_case(&answer) || word(installation, "id") == answer
-            };
-            several.iter().find(is_it).map(chosen).ok_or_else(|| CliError::new("the App is not installed there"))
+            ask::until_right(|| {
+                let Some(answer) = prompt::ask(question) else { return Ok(Ok((None, chosen(&several[0]).1))) };
+                let is_it = |installation: &&Value| {
+                    word(installation, "account").eq_ignore_ascii_case(&answer) || word(installation, "id") == answer
+                };
+                let found = several.iter().find(is_it).map(chosen);
+                Ok(found.ok_or_else(|| CliError::new("the App is not installed there")))
+            })
         }
     }
 }

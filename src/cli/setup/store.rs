@@ -4,9 +4,8 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -14,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::cli::error::CliError;
-use crate::cli::keys::{AppTerms, Known};
+use crate::cli::keys::{AppTerms, Known, warn_if_exposed};
 use crate::files::{self, Folder, behind_links, directory_of, make_folder};
 use crate::ids::{AppId, InstallationId, KeyName};
 use crate::output::say;
@@ -149,15 +148,6 @@ fn read_sealed(file: &Path) -> Result<Secret<[u8]>, CliError> {
     let (sealed, there) = files::read(file, MAX_KEY).map_err(|error| cannot("read", file, &error))?;
     warn_if_exposed(file, &there, "600");
     Ok(sealed.into())
-}
-
-/// Warns if others can do anything with what is there, and says which mode mends it.
-fn warn_if_exposed(file: &Path, there: &Metadata, mode: &str) {
-    const OTHERS: u32 = 0o077;
-    if there.mode() & OTHERS != 0 {
-        say(format_args!("apptoken: warning: others can read {}", file.display()));
-        say(format_args!("hint: chmod {mode} {}", shell_words::quote(&file.to_string_lossy())));
-    }
 }
 
 fn warn_if_open(directory: &Path) {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use nix::unistd::Uid;
@@ -12,6 +12,7 @@ use nix::unistd::Uid;
 use super::door::Door;
 use super::report::Report;
 use super::tools::version_of;
+use crate::cli::elsewhere::beside_us;
 use crate::cli::json::shown;
 use crate::{env, paths};
 
@@ -24,7 +25,7 @@ pub(super) fn programs(report: &mut Report, door: &Door) {
         let hint = format_args!("end it, start the new one, and add the keys again: apptoken-agent -k");
         return report.fail("programs", says, hint);
     }
-    let client = client_program();
+    let client = beside_us(CLIENT);
     let (is, what) = match &version_of(&mut Command::new(&client)) {
         Ok(version) if version == OURS => {
             let running = if door.answer.is_ok() { ", as is the agent that runs" } else { "" };
@@ -35,12 +36,6 @@ pub(super) fn programs(report: &mut Report, door: &Door) {
     };
     let says = format_args!("apptoken-agent is {OURS}, and {} {is}{what}", client.display());
     report.fail("programs", says, format_args!("install both of one version, beside each other"));
-}
-
-/// The other program, which has handed this over: it is beside this one, else where PATH has it.
-fn client_program() -> PathBuf {
-    let beside = std::env::current_exe().unwrap_or_default().with_file_name(CLIENT);
-    if beside.is_file() { beside } else { CLIENT.into() }
 }
 
 /// Whether there is a socket, and it is ours.
