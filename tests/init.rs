@@ -192,7 +192,8 @@ fn control_c_at_any_question_leaves_nothing_behind() {
 #[test]
 fn a_key_is_pasted_without_being_shown() {
     let packed = BASE64_STANDARD.encode(KEY);
-    for pasted in [format!("{KEY}\n\n"), KEY.replace('\n', "\\n"), KEY.replace('\n', "\r\n"), packed] {
+    let indented = format!("\n\n    {}\n", KEY.trim_end().replace('\n', "\n    "));
+    for pasted in [format!("{KEY}\n\n"), KEY.replace('\n', "\\n"), KEY.replace('\n', "\r\n"), packed, indented] {
         let w = world();
         let mut shell = shell(&w);
         shell.type_line("apptoken init");
@@ -399,6 +400,19 @@ fn whenever_it_is_killed_the_key_that_was_stored_or_the_new_one_is_there_and_ope
         .collect();
     assert_eq!(names.len(), 2, "a draft is left: {names:?}");
     tell(format_args!("{changed} of 30 were late enough to have written"));
+}
+
+#[test]
+fn a_new_key_takes_the_place_of_the_old_one_in_the_agent_as_well() {
+    let w = in_environment(World::with_agent());
+    init(&w, &["key.pem"]).run().stderr_contains("Identity added").ok();
+    w.github.add_key(APP_ID, OTHER_KEY);
+    w.file("new.pem", OTHER_KEY);
+    let before = w.apptoken(["list"]).line();
+    let rotated = init(&w, &["new.pem", "--replace", "--remove-file"]).run();
+    rotated.stderr_contains("Identity added").stderr_contains("Removed: new.pem").ok();
+    assert_ne!(w.apptoken(["list"]).line(), before);
+    w.apptoken(["token"]).line();
 }
 
 #[test]

@@ -207,7 +207,13 @@ fn what_is_remembered_of_a_key_need_not_be_said_again() {
     }
     let added = w.apptoken(["add", "key.pem"]);
     added.stderr(format!("Identity added: {SLUG} (App {APP_ID} on {HOST})\n")).ok();
-    w.apptoken(["add", "key.pem", "--app-id", "1", "--offline"]).stderr_contains("App 1 on github.com").ok();
+    // What the command line says comes first, and the environment last.
+    let said = w.apptoken(["add", "key.pem", "--app-id", "1", "--offline"]);
+    said.stderr_contains(format!("(App 1 on {HOST})")).ok();
+    w.env("APPTOKEN_APP_ID", "999");
+    w.apptoken(["add", "key.pem"]).stderr_contains(format!("(App {APP_ID} on {HOST})")).ok();
+    w.env_remove("APPTOKEN_APP_ID");
+    w.apptoken(["add", "key.pem", "--host", HOST]).stderr_contains(format!("(App {APP_ID} on {HOST})")).ok();
     // Nothing is remembered of another, and there is nobody to ask.
     w.file("other.pem", OTHER_KEY);
     w.apptoken(["add", "other.pem"]).stderr_contains("the App ID is not known").exit(64);
@@ -221,6 +227,15 @@ fn a_stored_file_that_cannot_be_used_keeps_no_other_from_being_loaded() {
     let run = with_passphrase(&w, PASSPHRASE, &["add"]).run();
     run.stderr_contains("a-pipe").stderr_contains("b-nonsense").stderr_contains("Identity added").exit(1);
     w.apptoken(["token"]).line();
+}
+
+#[test]
+fn an_agent_that_nobody_would_find_is_not_started() {
+    let w = with_stored_key();
+    fs::write(w.path("run/apptoken"), "in the way").expect("nothing is there");
+    let started = with_passphrase(&w, PASSPHRASE, &["daemon", "start"]).run();
+    started.stderr_contains("no command would find the agent").stderr_contains("hint: ").exit(1);
+    assert!(w.sockets().is_empty());
 }
 
 #[test]

@@ -64,7 +64,7 @@ impl AppTerms {
     pub(super) fn settle(self, known: Option<Self>, environment: Self) -> Self {
         let app_id = self.app_id.clone().or_else(|| known.as_ref()?.app_id.clone()).or(environment.app_id);
         let (host, api_url) = match known {
-            _ if self.host.is_some() && known.is_some() => (self.host, self.api_url),
+            Some(known) if self.host.is_some() && self.host != known.host => (self.host, self.api_url),
             Some(known) => (known.host, self.api_url.or(known.api_url)),
             None => (self.host.or(environment.host), self.api_url.or(environment.api_url)),
         };
@@ -125,8 +125,7 @@ pub(super) struct Known {
 /// Loads files into the agent. What is stored, and what is remembered of keys, the agent's program knows.
 pub(super) fn add(words: &Words) -> Result<(), CliError> {
     let files = words.rest("files");
-    let is_said = words.value("app-id").is_some() || variable(env::APP_ID)?.is_some();
-    if files.is_empty() || !is_said && paths::config_file().is_some_and(|file| file.exists()) {
+    if files.is_empty() || paths::config_file().is_some_and(|file| file.exists()) {
         return elsewhere::hand_over(words);
     }
     add_files(&files, &Terms::read(words)?, |_, _, _| Ok(None))

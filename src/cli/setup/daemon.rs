@@ -1,5 +1,6 @@
 //! `daemon`: the agent started and given the stored keys, stopped, told of.
 
+use std::fs::File;
 use std::process::{Command, Stdio};
 
 use super::load::{Loaded, load};
@@ -61,7 +62,13 @@ fn find_or_start() -> Result<Agent, CliError> {
         Err(CallError::NoAgent(_)) => {}
         found => return Ok(found?),
     }
-    // What it prints is for shells; who comes later finds it by its record.
+    // What it prints is for shells; who comes later finds it by its record, and without one nobody would.
+    paths::make_record_directory()
+        .and_then(|there| File::options().write(true).create(true).truncate(false).open(there.join(paths::START_LOCK)))
+        .map_err(|error| {
+            CliError::new(format!("no command would find the agent: it cannot be written down: {error}"))
+                .hint("see who may write in the runtime directory, or start it with: eval \"$(apptoken-agent)\"")
+        })?;
     let started = Command::new(agent_program()).arg("-s").stdin(Stdio::null()).stdout(Stdio::null()).status();
     if !started.map_err(|error| no_program(&error))?.success() {
         return Err(CliError::told().exit(Exit::NoAgent));

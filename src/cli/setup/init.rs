@@ -33,7 +33,7 @@ use crate::env;
 use crate::ids::{AppId, Fingerprint, InstallationId, KeyName};
 use crate::output::say;
 use crate::pem::Pem;
-use crate::protocol::{CheckKey, NewKey, Request, SealKey};
+use crate::protocol::{CheckKey, NewKey, RemoveKey, Request, SealKey};
 use crate::secret::Secret;
 
 /// Stores a key, and gives it to the agent that runs. Where none does, this starts anew with one that ends with it.
@@ -73,10 +73,9 @@ fn store_key(agent: &mut Agent, words: &Words, agent_stays: bool) -> Result<(), 
     };
     let file = store_sealed(agent, &key, passphrase, &remembered, replace)?;
     say(format_args!("Stored, encrypted: {}", file.display()));
-    if agent_stays {
-        hold(agent, &key, &remembered, wishes.offline).map_err(|error| error.about("it is stored, and not loaded"))?;
-    }
+    let held = if agent_stays { hold(agent, &key, &remembered, wishes.offline) } else { Ok(()) };
     key.source.remove(wishes.remove_file, &file)?;
+    held.map_err(|error| error.about("it is stored, and not loaded"))?;
     say(format_args!("Next: apptoken gh repo list {}", app.account.as_deref().unwrap_or("OWNER")));
     say(format_args!("      Where the key is not loaded yet, it asks for the passphrase and loads it."));
     Ok(())
@@ -368,12 +367,20 @@ fn store_sealed(
     stored
 }
 
-/// Adds the key to an agent that stays.
+/// Adds the key to an agent that stays, in place of the one that had its name.
 fn hold(agent: &mut Agent, key: &Key, remembered: &Remembered, offline: bool) -> Result<(), CliError> {
+    let answer = agent.call(&Request::ListKeys)?;
+    let name = remembered.name.to_string();
+    let before = list(&answer, "keys").iter().find(|held| word(held, "name") == name);
+    if let Some(before) =
+        before.map(|held| word(held, "fingerprint")).filter(|print| *print != key.fingerprint.to_string())
+    {
+        agent.call(&Request::RemoveKey(RemoveKey::new(before.into(), false)))?;
+    }
     let (wire, passphrase) = key.copies();
     let request = NewKey {
         passphrase,
-        name: Some(remembered.name.to_string()),
+        name: Some(name),
         host: remembered.host.clone(),
         api_url: remembered.api_url.clone(),
         installation_id: remembered.installation_id,
