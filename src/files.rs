@@ -1,6 +1,6 @@
 //! Files of ours: read within bounds, and written at once or not at all, by one writer at a time.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, Metadata, Permissions, TryLockError};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -17,13 +17,16 @@ pub struct Folder {
     opened: File,
 }
 
+/// A file that nobody else of ours writes as long as this is held.
+pub struct Writing {
+    folder: Folder,
+    name: OsString,
+}
+
 /// Writes a file that only its owner can read, and makes its directory: whoever reads it, and whenever this is killed, finds it
-/// whole as it was or whole as it is now. Where it is a link, as managers of dotfiles make them, the file that it leads to is
-/// written and the link kept.
+/// whole as it was or whole as it is now.
 pub fn write_atomically(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = behind_links(file)?;
-    make_folder(directory_of(&file))?;
-    Folder::lock(directory_of(&file))?.write(file.file_name().unwrap_or_default(), bytes)
+    Writing::lock(file)?.write(bytes)
 }
 
 /// Reads a regular file of at most `limit` bytes; a pipe or device would have no end, and might never have a beginning.
@@ -43,7 +46,7 @@ pub fn read(file: &Path, limit: usize) -> io::Result<(Vec<u8>, Metadata)> {
 }
 
 /// The file itself, or the one that it leads to.
-pub fn behind_links(file: &Path) -> io::Result<PathBuf> {
+fn behind_links(file: &Path) -> io::Result<PathBuf> {
     if fs::symlink_metadata(file).is_ok_and(|there| there.is_symlink()) {
         return fs::canonicalize(file).map_err(|error| io::Error::new(error.kind(), "it is a link that leads nowhere"));
     }
@@ -58,6 +61,22 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
 /// The directory that `file` is in.
 pub fn directory_of(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+impl Writing {
+    /// Makes the file's directory, and waits until nobody else writes there. Where the file is a link, as managers of dotfiles
+    /// make them, the one that it leads to is meant, and the link kept.
+    pub fn lock(file: &Path) -> io::Result<Self> {
+        let file = behind_links(file)?;
+        make_folder(directory_of(&file))?;
+        let folder = Folder::lock(directory_of(&file))?;
+        Ok(Self { folder, name: file.file_name().unwrap_or_default().to_owned() })
+    }
+
+    /// Writes it.
+    pub fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        self.folder.write(&self.name, bytes)
+    }
 }
 
 impl Folder {

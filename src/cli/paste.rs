@@ -12,7 +12,7 @@ use nix::sys::termios::{LocalFlags, SetArg, SpecialCharacterIndices, Termios, tc
 use zeroize::Zeroizing;
 
 use super::error::CliError;
-use super::prompt::terminal;
+use super::prompt::{no_terminal, terminal};
 use crate::pem::MAX_KEY;
 
 /// What was answered.
@@ -24,14 +24,12 @@ pub(super) enum Typed {
 }
 
 /// Asks for a line, or a key in its place. What is a key is not shown, up to the line that ends it or Ctrl-D.
+#[cfg(feature = "agent")]
 pub(super) fn line_or_key(question: &str) -> Result<Typed, CliError> {
     typed(question, true)
 }
 
 fn typed(question: &str, shows_lines: bool) -> Result<Typed, CliError> {
-    let no_terminal = |_| {
-        CliError::new("there is no terminal to ask at").hint("give every answer as an option: apptoken init --help")
-    };
     let terminal = terminal().map_err(no_terminal)?;
     let mut hidden = Hidden::new(&terminal).map_err(no_terminal)?;
     let mut screen = &terminal;

@@ -67,6 +67,11 @@ pub(super) fn new_passphrase(question: &str, remark: impl Fn(&str)) -> Result<Se
     Err(CliError::new("the passphrases differ").hint("try again; nothing was changed"))
 }
 
+/// The passphrase that was given, else one that is typed.
+pub(super) fn given_or_typed(given: Option<&Secret<str>>, question: &str) -> Result<Secret<str>, CliError> {
+    given.map_or_else(|| passphrase(question), |given| Ok(given.expose().into()))
+}
+
 /// Tries passphrases until one opens, three at most: the one that was `given`, and no other, or those that are typed.
 /// Returns what `open` does, and the passphrase.
 pub(super) fn open_with<T>(
@@ -76,10 +81,7 @@ pub(super) fn open_with<T>(
 ) -> Result<(T, Secret<str>), CliError> {
     let mut tries = if given.is_some() { 1 } else { MAX_TRIES };
     loop {
-        let passphrase = match given {
-            Some(given) => given.expose().into(),
-            None => passphrase(question)?,
-        };
+        let passphrase = given_or_typed(given, question)?;
         tries -= 1;
         match open(&passphrase) {
             Ok(opened) => return Ok((opened, passphrase)),
@@ -119,6 +121,11 @@ fn by_askpass(question: &str) -> Result<Secret<str>, CliError> {
     let answer = first_line(child.stdout.take().expect("it was asked for")).map_err(|error| failed(&error));
     let status = child.wait().map_err(|error| failed(&error))?;
     if status.success() { not_empty(answer?) } else { Err(failed(&status)) }
+}
+
+/// That somebody is to be asked, and cannot be.
+pub(super) fn no_terminal(_: io::Error) -> CliError {
+    CliError::new("there is no terminal to ask at").hint("give every answer as an option: apptoken init --help")
 }
 
 pub(super) fn terminal() -> io::Result<File> {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 pub use self::document::Damage;
 use self::document::{Item, Value};
-use crate::files::{self, Folder, behind_links, directory_of, make_folder};
+use crate::files::{self, Writing};
 use crate::ids::{AppId, Fingerprint, Host, InstallationId, KeyName, Malformed};
 use crate::paths::config_file;
 
@@ -84,17 +84,15 @@ impl Config {
 
     fn remember_in(file: &Path, key: &Remembered) -> Result<(), ConfigError> {
         let unwritable = |error| ConfigError::Unwritable(file.to_owned(), error);
-        let target = behind_links(file).map_err(unwritable)?;
-        make_folder(directory_of(&target)).map_err(unwritable)?;
         // From before it is read until it is written: two that write down different keys must not undo each other.
-        let folder = Folder::lock(directory_of(&target)).map_err(unwritable)?;
+        let writing = Writing::lock(file).map_err(unwritable)?;
         let text = text_of(file)?;
         let edited = edited(&text, key).map_err(|damage| ConfigError::Damaged(file.to_owned(), damage))?;
         let edited = edited.ok_or_else(|| unwritable(io::Error::other("there is no room for it, or no form")))?;
         if edited.as_bytes() == text {
             return Ok(());
         }
-        folder.write(target.file_name().unwrap_or_default(), edited.as_bytes()).map_err(unwritable)
+        writing.write(edited.as_bytes()).map_err(unwritable)
     }
 
     /// Reads the text of such a file.

@@ -1,13 +1,11 @@
 //! The questions of a wizard, at the terminal.
 
 use crate::cli::error::CliError;
-use crate::cli::prompt::{self, MAX_TRIES};
+use crate::cli::prompt::{self, MAX_TRIES, no_terminal};
 
 /// Asks what must be answered, be it with nothing: `None`.
 pub(super) fn line(question: &str) -> Result<Option<String>, CliError> {
-    let typed = prompt::line(question).map_err(|_| {
-        CliError::new("there is no terminal to ask at").hint("give every answer as an option: apptoken init --help")
-    })?;
+    let typed = prompt::line(question).map_err(no_terminal)?;
     let answer = typed.ok_or_else(|| CliError::new("there was no answer").hint("nothing was changed"))?;
     Ok((!answer.is_empty()).then_some(answer))
 }

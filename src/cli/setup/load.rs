@@ -74,10 +74,8 @@ pub(super) fn load(
     }
     let mut tries = prompt::MAX_TRIES;
     while let Some(first) = waiting.first().map(|(stored, _)| stored.name.clone()) {
-        let passphrase = match &terms.passphrase {
-            Some(given) => given.expose().into(),
-            None => prompt::passphrase(&format!("Passphrase for {first}: "))?,
-        };
+        let question = format!("Passphrase for {first}: ");
+        let passphrase = prompt::given_or_typed(terms.passphrase.as_ref(), &question)?;
         let mut wrong = String::new();
         waiting.retain(|(stored, key)| match check(agent, key, Some(&passphrase)) {
             Err(CallError::Refused(refusal)) if refusal.code == prompt::WRONG_PASSPHRASE => {

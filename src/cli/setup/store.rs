@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use crate::cli::error::CliError;
 use crate::cli::keys::{AppTerms, Known, warn_if_exposed};
-use crate::files::{self, Folder, behind_links, directory_of, make_folder};
+use crate::files::{self, Folder, Writing};
 use crate::ids::{AppId, InstallationId, KeyName};
 use crate::output::say;
 use crate::paths::{KEY_FILE, KEYS, ORIGINAL_KEY, config_directory};
@@ -97,14 +97,12 @@ impl Store {
     pub(super) fn save_key(&self, name: &KeyName, sealed: &[u8], replace: bool) -> Result<PathBuf, CliError> {
         let named = self.key_file(name);
         let no_way = |error| cannot("write", &named, &error);
-        let file = behind_links(&named).map_err(no_way)?;
-        make_folder(directory_of(&file)).map_err(no_way)?;
-        let folder = Folder::lock(directory_of(&file)).map_err(no_way)?;
+        let writing = Writing::lock(&named).map_err(no_way)?;
         if !replace && fs::symlink_metadata(&named).is_ok() {
             return Err(CliError::new(format!("a key is stored as `{name}` already"))
                 .hint("choose another name, or say that it is to be replaced"));
         }
-        folder.write(file.file_name().unwrap_or_default(), sealed).map_err(no_way)?;
+        writing.write(sealed).map_err(no_way)?;
         Ok(named)
     }
 
@@ -189,6 +187,7 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
+    use crate::files::make_folder;
 
     /// A store in a directory of its own, which is not there yet.
     fn store() -> (TempDir, Store) {
