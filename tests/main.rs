@@ -4,6 +4,7 @@ mod abuse;
 mod agent_output;
 mod answers;
 mod at_rest;
+mod attacks;
 mod audit;
 mod checking;
 mod choosing;

@@ -1,0 +1,1 @@
+//! Every wait of the client has an end, however the agent behaves.

@@ -1,0 +1,1 @@
+//! Confirmation prompts and audit lines name the program that connected.

@@ -1,0 +1,1 @@
+//! Nothing that a user can configure blocks the event loop.

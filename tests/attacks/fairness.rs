@@ -1,0 +1,1 @@
+//! One process cannot starve the others.

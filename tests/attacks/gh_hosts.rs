@@ -1,0 +1,1 @@
+//! gh sends an enterprise token to its own host only.

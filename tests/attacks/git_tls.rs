@@ -1,0 +1,1 @@
+//! git sends a token only over a verified connection.

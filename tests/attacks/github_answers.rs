@@ -1,0 +1,1 @@
+//! The agent checks GitHub's answers against its requests.

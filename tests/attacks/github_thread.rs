@@ -1,0 +1,1 @@
+//! A hostile API does not delay other clients.

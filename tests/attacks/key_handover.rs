@@ -1,0 +1,1 @@
+//! The client holds a key only until it has handed it over.

@@ -1,0 +1,1 @@
+//! Clients cannot exhaust the memory of the agent.

@@ -1,0 +1,1 @@
+//! Nobody is taken for a user who cannot be told from strangers.

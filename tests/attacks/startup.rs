@@ -1,0 +1,1 @@
+//! No process can look into the agent, whenever it tries.
