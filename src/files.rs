@@ -58,6 +58,17 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// Waits for the lock of an open file or directory, for `patience` at most.
+pub fn wait_for_lock(opened: &File, patience: Duration) -> Result<(), TryLockError> {
+    let deadline = Instant::now() + patience;
+    loop {
+        match opened.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(LOCK_CHECK),
+            result => return result,
+        }
+    }
+}
+
 /// The directory that `file` is in.
 pub fn directory_of(file: &Path) -> &Path {
     file.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
@@ -113,14 +124,10 @@ impl Folder {
 
     /// Whether there is no other writer now; `false` where that cannot be known, as network file systems lock no directory.
     fn wait(&self) -> io::Result<bool> {
-        let deadline = Instant::now() + WRITER_DEADLINE;
-        loop {
-            match self.opened.try_lock() {
-                Ok(()) => return Ok(true),
-                Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(WRITER_CHECK),
-                Err(TryLockError::WouldBlock) => return Err(io::Error::other("another writer does not end")),
-                Err(TryLockError::Error(_)) => return Ok(false),
-            }
+        match wait_for_lock(&self.opened, WRITER_DEADLINE) {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Err(io::Error::other("another writer does not end")),
+            Err(TryLockError::Error(_)) => Ok(false),
         }
     }
 
@@ -153,6 +160,7 @@ fn fill(draft: &Path, bytes: &[u8]) -> io::Result<()> {
 const DRAFT: &[u8] = b".apptoken-draft-";
 /// For its owner to read and write.
 const OURS: u32 = 0o600;
-/// How long another writer may take, and how often to look.
+/// How long another writer may take.
 const WRITER_DEADLINE: Duration = Duration::from_secs(10);
-const WRITER_CHECK: Duration = Duration::from_millis(5);
+/// How often to look whether a lock is free.
+const LOCK_CHECK: Duration = Duration::from_millis(5);

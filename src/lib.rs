@@ -32,8 +32,9 @@
 //!
 //! The agent, behind the feature `agent`, is `agent`:
 //!
-//! - `agent` itself with `agent::args`: the start, step by step, and the end
-//! - `agent::daemon`, `agent::socket`, `agent::record`: the process, where it listens, how later shells find it
+//! - `agent` itself with `agent::args`: the command line, and the end of an agent
+//! - `agent::start`, made of the steps in `agent::daemon`: the start, in the order that keeps other processes out
+//! - `agent::socket`, `agent::record`: where the agent listens, and how later shells find it
 //! - `agent::server` with `agent::peer`: who may connect, where a message ends, how long it may take
 //! - `agent::handler`: what is done about each request: the one match, and the gate that a lock closes
 //! - `agent::state` with `agent::keyring`, `agent::tokens` (on the `agent::shelf`) and `agent::lock`: what is held, what time

@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::support::agent::{is_alive, parse_bourne, wait_for_agent_at};
 use crate::support::peer::Peer;
+use crate::support::process::parent_of;
 use crate::support::pty::Key;
 use crate::support::wait::{DEADLINE, wait_until};
 use crate::support::{AGENT, NO_OPTIONS, World, need};
@@ -229,7 +230,7 @@ fn in_the_foreground_it_serves_until_it_is_told_to_end() {
         let w = World::new();
         let socket = w.path("here");
         let agent = w.command(AGENT).arg(option).arg("-a").arg(&socket).start();
-        assert_eq!(wait_for_agent_at(&socket), agent.pid(), "no process between us and it");
+        assert_eq!(parent_of(wait_for_agent_at(&socket)), agent.pid());
         agent.signal(Signal::SIGTERM);
         agent.finish().stdout_contains("").stderr_contains("").ok();
         assert!(!socket.exists());

@@ -1,12 +1,13 @@
 //! What the agent's process is, seen from outside, in `/proc`.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use nix::unistd::{Pid, Uid, getsid};
+use nix::unistd::{Pid, getsid};
 
 use crate::support::agent::{is_alive, parse_bourne, wait_for_agent_at};
+use crate::support::unprivileged::Unprivileged;
 use crate::support::{AGENT, APPTOKEN, World, need};
 
 #[test]
@@ -65,30 +66,18 @@ fn an_agent_in_the_foreground_is_hardened_all_the_same() {
 /// The files below `/proc/PID` belong to root when a process is not dumpable, so this must be seen as somebody else.
 #[test]
 fn no_process_of_the_same_user_can_read_the_agents_memory() {
-    if !need("setpriv") {
-        return;
-    }
-    let w = World::new();
-    // The other user may not be able to reach the build directory. By another process, as in `World::script`.
-    w.command("cp").arg(AGENT).arg("apptoken-agent").run().ok();
-    let (mut uid, mut become_user) = (Uid::current(), vec!["--no-new-privs"]);
-    if uid.is_root() {
-        uid = Uid::from_raw(NOBODY);
-        become_user.extend(["--reuid=65534", "--clear-groups"]);
-        for part in ["..", "", "home", "run", "tmp", "config"] {
-            chown(w.path(part), Some(NOBODY), None).expect("root may");
-        }
-    }
-    let as_user = |command: &[&str]| w.command("setpriv").args(&become_user).args(command);
+    let mut w = World::new();
+    let Some(user) = Unprivileged::in_world(&mut w, 0o755) else { return };
     let owner_of_memory = |pid: Pid| fs::metadata(format!("/proc/{pid}/mem")).expect("the process runs").uid();
 
-    let (_, agent) = parse_bourne(&as_user(&["./apptoken-agent", "-s"]).run().text()).expect("the three lines");
+    let (_, agent) = parse_bourne(&user.command(&w, &["apptoken-agent", "-s"]).run().text()).expect("the three lines");
     let status = fs::read_to_string(format!("/proc/{agent}/status")).expect("the agent runs");
+    let uid = user.uid;
     assert!(status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}\n")), "it runs as that user: {status}");
     assert_eq!(owner_of_memory(agent), 0);
 
     // The control: of another program of that user, anyone of that user may read it.
-    let other = as_user(&["sh", "-c", "echo ready; exec sleep 60"]).start();
+    let other = user.command(&w, &["sh", "-c", "echo ready; exec sleep 60"]).start();
     other.expect_stdout("ready");
     assert_eq!(owner_of_memory(other.pid()), uid.as_raw());
 }
@@ -122,5 +111,3 @@ fn assert_hardened(pid: Pid) {
 fn proc(w: &World, file: &str) -> PathBuf {
     format!("/proc/{}/{file}", w.pid()).into()
 }
-
-const NOBODY: u32 = 65534;

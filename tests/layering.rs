@@ -34,8 +34,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     // The agent's parts do not know each other …
     ("agent::args", &["env", "lifetime", "shell"]),
     ("agent::clock", &[]),
-    ("agent::daemon", &["env", "output"]),
-    ("agent::socket", &["env", "output"]),
+    ("agent::daemon", &[]),
+    ("agent::socket", &["env", "files", "output"]),
     ("agent::record", &["agent::args", "client", "lifetime", "output", "paths", "protocol"]),
     ("agent::flight", &["agent::guard", "agent::clock", "protocol"]),
     ("agent::key", &["pem", "secret"]),
@@ -74,6 +74,23 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::whoami", ALL_BUT_THE_PROCESS),
     // The connections know what answers them and nothing that it uses.
     ("agent::server", &["agent::guard", "agent::handler", "agent::peer", "frame", "output", "protocol", "secret"]),
+    (
+        "agent::start",
+        &[
+            "agent::args",
+            "agent::audit",
+            "agent::clock",
+            "agent::confirm",
+            "agent::daemon",
+            "agent::handler",
+            "agent::jwt",
+            "agent::record",
+            "agent::server",
+            "agent::socket",
+            "env",
+            "output",
+        ],
+    ),
     ("agent", &["client", "env", "output", "protocol", "shell", "usage"]),
 ];
 

@@ -9,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 
 use crate::support::agent::wait_for_agent_at;
 use crate::support::command::Invocation;
+use crate::support::process::parent_of;
 use crate::support::wait::DEADLINE;
 use crate::support::{AGENT, APPTOKEN, NO_OPTIONS, World, need};
 
@@ -21,7 +22,7 @@ fn a_socket_that_was_handed_over_is_served_in_silence_and_left_in_place() {
         let mut w = World::new();
         let socket = w.path("handed-over");
         let agent = activate(&w, &socket, 1, &["-D"]).start();
-        assert_eq!(wait_for_agent_at(&socket), agent.pid());
+        assert_eq!(parent_of(wait_for_agent_at(&socket)), agent.pid());
         let inode = fs::metadata(&socket).expect("it is there").ino();
         w.env("APPTOKEN_AUTH_SOCK", &socket);
         w.add_key(NO_OPTIONS).stderr_contains("Identity added").ok();
@@ -70,7 +71,7 @@ fn what_was_handed_to_another_process_is_not_taken() {
     let w = World::new();
     let socket = w.path("here");
     let agent = w.command(AGENT).arg("-D").arg("-a").arg(&socket).env("LISTEN_FDS", "1").env("LISTEN_PID", "1").start();
-    assert_eq!(wait_for_agent_at(&socket), agent.pid());
+    assert_eq!(parent_of(wait_for_agent_at(&socket)), agent.pid());
     agent.signal(Signal::SIGTERM);
     agent.finish().stdout_contains("APPTOKEN_AUTH_SOCK=").ok();
     assert!(!socket.exists(), "it was bound here, and is removed");
@@ -212,7 +213,7 @@ fn readiness_that_nobody_hears_keeps_no_agent_from_starting() {
     let w = World::new();
     let socket = w.path("here");
     let agent = w.command(AGENT).arg("-D").arg("-a").arg(&socket).env("NOTIFY_SOCKET", w.path("no/such")).start();
-    assert_eq!(wait_for_agent_at(&socket), agent.pid());
+    assert_eq!(parent_of(wait_for_agent_at(&socket)), agent.pid());
     agent.signal(Signal::SIGTERM);
     agent.finish().stdout_contains("APPTOKEN_AUTH_SOCK=").ok();
 }

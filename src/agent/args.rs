@@ -68,14 +68,6 @@ pub struct Args {
     #[arg(long, requires = "kill")]
     pub revoke: bool,
 
-    /// What a start in the background is made of: this process stays, and its parent prints
-    #[arg(long, hide = true)]
-    pub stay: bool,
-
-    /// The same for an agent that ends with this parent
-    #[arg(long, hide = true, value_name = "PID")]
-    pub stay_with: Option<i32>,
-
     /// Run this command with an agent of its own, which ends with it
     #[arg(
         value_name = "COMMAND",
@@ -103,19 +95,6 @@ pub fn command() -> clap::Command {
 }
 
 impl Args {
-    /// The options that make the agent what it is, for the process that stays.
-    pub fn for_staying(&self) -> Vec<OsString> {
-        let life = |life: Duration| OsString::from(life.as_secs().to_string());
-        let path = |path: &PathBuf| path.clone().into_os_string();
-        let options = [
-            ("-a", self.socket.as_ref().map(path)),
-            ("-t", self.lifetime.map(life)),
-            ("--idle", self.idle.map(life)),
-            ("--audit-log", self.audit_log.as_ref().map(path)),
-        ];
-        options.into_iter().filter_map(|(name, value)| Some([name.into(), value?])).flatten().collect()
-    }
-
     /// The dialect to print in.
     pub fn dialect(&self) -> Dialect {
         match (self.bourne, self.csh, self.shell) {

@@ -1,17 +1,22 @@
 //! Where the agent listens: a socket of its own that goes when it goes, and what dead agents have left.
 
-use std::fs::{self, DirBuilder, Metadata};
+use std::fs::{self, DirBuilder, File, Metadata, TryLockError};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use nix::libc;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Uid;
 
 use super::Failure;
 use crate::env;
+use crate::files::{directory_of, wait_for_lock};
 use crate::output::say;
 
 /// A bound socket, and the directory that was made for it. Both are removed when this is dropped, if they are still ours.
@@ -41,12 +46,17 @@ pub fn inherited() -> Result<Option<UnixListener>, Failure> {
 }
 
 impl Socket {
-    /// Binds at `path`, or in a new private directory, and listens.
-    pub fn bind(path: Option<&Path>) -> Result<(Self, UnixListener), Failure> {
+    /// Binds at `path`, or as `name.PID` in a new private directory, and listens.
+    pub fn bind(path: Option<&Path>, name: &str) -> Result<(Self, UnixListener), Failure> {
         match path {
             Some(path) => Self::bind_at(&std::path::absolute(path).map_err(|error| Failure::new(error.to_string()))?),
-            None => Self::bind_private(),
+            None => Self::bind_private(&format!("{name}.{}", std::process::id())),
         }
+    }
+
+    /// Leaves the socket in place: it is the agent's, in another process.
+    pub fn leave_to_agent(self) {
+        std::mem::forget(self);
     }
 
     /// Where it is.
@@ -59,6 +69,9 @@ impl Socket {
         if path.as_os_str().len() > MAX_SOCKET_PATH {
             return Err(Failure::new(format!("{shown}: a socket's path has at most {MAX_SOCKET_PATH} bytes")));
         }
+        let cannot_listen = |error: io::Error| Failure::new(format!("cannot listen at {shown}: {error}"));
+        // Without it, two starts could both find a dead socket, and the second would remove the live one of the first.
+        let _lock = lock_directory(path).map_err(cannot_listen)?;
         match fs::symlink_metadata(path) {
             Ok(there) if !there.file_type().is_socket() => {
                 return Err(
@@ -77,13 +90,13 @@ impl Socket {
             Ok(_) => fs::remove_file(path).map_err(|error| Failure::new(format!("{shown}: {error}")))?,
             Err(_) => {}
         }
-        listen(path, None).map_err(|error| Failure::new(format!("cannot listen at {shown}: {error}")))
+        listen(path, None).map_err(cannot_listen)
     }
 
-    fn bind_private() -> Result<(Self, UnixListener), Failure> {
+    fn bind_private(name: &str) -> Result<(Self, UnixListener), Failure> {
         let mut why = String::new();
         for base in bases() {
-            match Self::bind_below(&base) {
+            match Self::bind_below(&base, name) {
                 Ok(bound) => {
                     if !why.is_empty() {
                         say(format_args!("apptoken-agent: {why}; using {}", base.display()));
@@ -96,8 +109,7 @@ impl Socket {
         Err(Failure::new(why).hint(format!("set {} to a directory of yours with a short path", env::XDG_RUNTIME_DIR)))
     }
 
-    fn bind_below(base: &Path) -> io::Result<(Self, UnixListener)> {
-        let name = format!("agent.{}", std::process::id());
+    fn bind_below(base: &Path, name: &str) -> io::Result<(Self, UnixListener)> {
         if base.as_os_str().len() + "/".len() + PREFIX.len() + "/".len() + RANDOM_PART + name.len() > MAX_SOCKET_PATH {
             return Err(io::Error::other(format!("the socket's path would be longer than {MAX_SOCKET_PATH} bytes")));
         }
@@ -167,9 +179,22 @@ fn is_trustworthy(base: &Path) -> bool {
     })
 }
 
-/// Whether something listens there. Only a refusal shows that nothing does: a full backlog is a busy agent.
+/// Locks the directory in which a socket is bound, so that starts there come one after another.
+fn lock_directory(socket: &Path) -> io::Result<File> {
+    let directory = File::options().read(true).custom_flags(libc::O_DIRECTORY).open(directory_of(socket))?;
+    match wait_for_lock(&directory, START_DEADLINE) {
+        Err(TryLockError::WouldBlock) => Err(io::Error::other("another start there does not end")),
+        // Some file systems have no locks.
+        Ok(()) | Err(TryLockError::Error(_)) => Ok(directory),
+    }
+}
+
+/// Returns true unless it is certain that nothing listens there. A full backlog is a busy agent, and must not be waited for.
 fn is_live(path: &Path) -> bool {
-    !matches!(UnixStream::connect(path), Err(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
+    let connected = socket(AddressFamily::Unix, SockType::Stream, flags, None)
+        .and_then(|probe| connect(probe.as_raw_fd(), &UnixAddr::new(path)?));
+    !matches!(connected, Err(nix::Error::ECONNREFUSED | nix::Error::ENOENT))
 }
 
 fn id(metadata: &Metadata) -> (u64, u64) {
@@ -182,3 +207,5 @@ const MAX_SOCKET_PATH: usize = 107;
 const PREFIX: &str = "apptoken-";
 /// Random characters in a private directory's name.
 const RANDOM_PART: usize = 10;
+/// How long another start in the same directory may take.
+const START_DEADLINE: Duration = Duration::from_secs(10);

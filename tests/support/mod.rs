@@ -16,6 +16,7 @@ pub(crate) mod pty;
 pub(crate) mod run;
 pub(crate) mod tls;
 pub(crate) mod together;
+pub(crate) mod unprivileged;
 pub(crate) mod wait;
 
 use std::collections::BTreeMap;

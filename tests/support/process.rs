@@ -26,6 +26,14 @@ pub(crate) fn peak(pid: Pid) -> u64 {
     kib(pid, "VmHWM") * 1024
 }
 
+/// The process that started it.
+#[track_caller]
+pub(crate) fn parent_of(pid: Pid) -> Pid {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")?.trim().parse().ok());
+    Pid::from_raw(parent.expect("the kernel tells it"))
+}
+
 #[track_caller]
 fn kib(pid: Pid, name: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
