@@ -136,6 +136,14 @@ impl FromStr for RepoName {
     }
 }
 
+impl RepoName {
+    /// Its length in bytes.
+    #[expect(clippy::len_without_is_empty, reason = "none is empty")]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl FromStr for Repo {
     type Err = Malformed;
 
@@ -240,19 +248,24 @@ impl FromStr for Permissions {
                 "admin" => Level::Admin,
                 _ => return Err(FORM),
             };
-            insert(&mut levels, name.trim(), level).ok_or(FORM)?;
+            insert(&mut levels, name.trim(), level)?.ok_or(FORM)?;
         }
         Ok(Self(levels))
     }
 }
 
 /// Adds a permission at its place; one that is there already is not said twice: which of the two was meant, nobody knows.
-fn insert(levels: &mut Vec<(String, Level)>, name: &str, level: Level) -> Option<()> {
+///
+/// The number is checked before the insertion, which takes the longer the more there are.
+fn insert(levels: &mut Vec<(String, Level)>, name: &str, level: Level) -> Result<Option<()>, Malformed> {
+    if levels.len() >= MAX_PERMISSIONS {
+        return Err(Malformed("a token has at most 100 permissions"));
+    }
     match levels.binary_search_by(|(other, _)| other.as_str().cmp(name)) {
         Err(at) if is_permission_name(name) => levels.insert(at, (name.to_owned(), level)),
-        _ => return None,
+        _ => return Ok(None),
     }
-    Some(())
+    Ok(Some(()))
 }
 
 impl Serialize for Permissions {
@@ -274,7 +287,8 @@ impl<'de> Deserialize<'de> for Permissions {
             fn visit_map<A: de::MapAccess<'de>>(self, mut map: A) -> Result<Permissions, A::Error> {
                 let mut levels = Vec::new();
                 while let Some((name, level)) = map.next_entry::<String, Level>()? {
-                    insert(&mut levels, &name, level).ok_or_else(|| de::Error::custom("not a permission"))?;
+                    let inserted = insert(&mut levels, &name, level).map_err(de::Error::custom)?;
+                    inserted.ok_or_else(|| de::Error::custom("not a permission"))?;
                 }
                 if levels.is_empty() { Err(de::Error::custom("no permission at all")) } else { Ok(Permissions(levels)) }
             }
@@ -398,6 +412,10 @@ fn is_permission_name(name: &str) -> bool {
 
 /// Longest login, repository name, client ID or permission accepted. GitHub's own longest is a repository's, 100.
 const MAX_NAME: usize = 100;
+/// Repositories that GitHub narrows a token to at the most.
+pub const MAX_REPOSITORIES: usize = 500;
+/// Permissions of one token. GitHub documents 60.
+pub const MAX_PERMISSIONS: usize = 100;
 /// Longest name of a key, in bytes.
 const MAX_KEY_NAME: usize = 64;
 /// Bytes of a SHA-256.
@@ -485,6 +503,16 @@ mod tests {
         assert_eq!(serde_json::from_str(r#"{"issues":"write","contents":"read"}"#).ok(), Some(permissions));
         for bad in ["{}", "[]", r#"{"contents":"read","contents":"write"}"#, r#"{"Contents":"read"}"#] {
             assert!(serde_json::from_str::<Permissions>(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_number_of_permissions_has_a_limit() {
+        let list = |count| (0..count).map(|n| format!("p{n}=read")).collect::<Vec<_>>().join(",");
+        let json = |count| format!("{{\"{}\"}}", list(count).replace('=', "\":\"").replace(',', "\",\""));
+        for (count, fits) in [(MAX_PERMISSIONS, true), (MAX_PERMISSIONS + 1, false)] {
+            assert_eq!(list(count).parse::<Permissions>().is_ok(), fits, "{count}");
+            assert_eq!(serde_json::from_str::<Permissions>(&json(count)).is_ok(), fits, "{count}");
         }
     }
 

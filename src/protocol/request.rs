@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::de::{self, DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Code, Refusal};
@@ -55,7 +55,7 @@ pub struct TokenRequest {
     #[serde(default, rename = "action", skip_serializing)]
     pub(crate) _action: IgnoredAny,
     /// Chooses the key: its name, fingerprint, App ID, client ID or the App's slug.
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "short", skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
     /// Chooses the key by its App's host.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -189,7 +189,7 @@ pub struct Revoke {
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub token: Option<Secret<str>>,
     /// As in [`TokenRequest::app`].
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "short", skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
     /// As in [`TokenRequest::host`].
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -223,7 +223,7 @@ pub struct KeyChoice {
     #[serde(default, rename = "action", skip_serializing)]
     pub(crate) _action: IgnoredAny,
     /// As in [`TokenRequest::app`].
-    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "short", skip_serializing_if = "Option::is_none")]
     pub app: Option<String>,
     /// As in [`TokenRequest::host`].
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
@@ -302,7 +302,7 @@ impl Request {
 
         // A list of an object's values would be read as well.
         if message.trim_ascii_start().first() != Some(&b'{') {
-            return Err(malformed(&serde::de::Error::custom("no object")));
+            return Err(malformed(&de::Error::custom("no object")));
         }
         let head: Head<'_> = serde_json::from_slice(message).map_err(|e| malformed(&e))?;
         let bare = || fields::<Bare>(message);
@@ -393,11 +393,41 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
     T::deserialize(deserializer).map(Some)
 }
 
-/// GitHub reads an empty list as "every repository".
-fn at_least_one<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
-    let list = Vec::<T>::deserialize(deserializer)?;
-    if list.is_empty() { Err(serde::de::Error::custom("an empty list")) } else { Ok(Some(list)) }
+/// The same for a text that is kept while the request waits; no name of a key or an App is longer.
+fn short<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Cow::<str>::deserialize(deserializer)?;
+    if text.len() > MAX_SHORT { Err(de::Error::custom("too long")) } else { Ok(Some(text.into_owned())) }
 }
+
+/// GitHub reads an empty list as "every repository". The number of entries is checked before they are kept.
+fn at_least_one<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<RepoName>>, D::Error> {
+    struct Visitor;
+    impl<'de> de::Visitor<'de> for Visitor {
+        type Value = Vec<RepoName>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("names of repositories")
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
+            let mut list = Vec::new();
+            while let Some(name) = entries.next_element()? {
+                if list.len() >= MAX_LISTED {
+                    return Err(de::Error::custom("too many"));
+                }
+                list.push(name);
+            }
+            if list.is_empty() { Err(de::Error::custom("an empty list")) } else { Ok(list) }
+        }
+    }
+    deserializer.deserialize_seq(Visitor).map(Some)
+}
+
+/// Bytes of a text by which a key is chosen. A client ID or a login has at most 100, a fingerprint 51.
+const MAX_SHORT: usize = 256;
+/// Repositories read of one request. It is twice what GitHub takes, so that a list that is only a little too long is
+/// refused in words.
+const MAX_LISTED: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -453,6 +483,19 @@ mod tests {
             r#"{"action":"getToken","repo":"octo/hello","repo":"octo/other"}"#,
         ] {
             assert_eq!(refusal(message).code, Code::BadRequest, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_a_request_can_hold_has_a_limit() {
+        let list = |count| vec!["\"a\""; count].join(",");
+        let repositories = |count| format!(r#"{{"action":"getToken","repositories":[{}]}}"#, list(count));
+        assert!(Request::parse(repositories(MAX_LISTED).as_bytes()).is_ok());
+        assert_eq!(refusal(&repositories(MAX_LISTED + 1)).code, Code::BadRequest);
+        for action in ["getToken", "whoami", "installations", "revoke", "diagnose"] {
+            let named = |length| format!(r#"{{"action":"{action}","app":"{}"}}"#, "a".repeat(length));
+            assert!(Request::parse(named(MAX_SHORT).as_bytes()).is_ok(), "{action}");
+            assert_eq!(refusal(&named(MAX_SHORT + 1)).code, Code::BadRequest, "{action}");
         }
     }
 
