@@ -83,15 +83,19 @@ impl Keyring {
         Ok(key)
     }
 
-    /// Chooses the key that `app` (a name, fingerprint, App ID, client ID or slug) and `host` mean. Of several keys of one
-    /// App, as there are while a key is being replaced, the one added last.
+    /// Chooses the key that `app` (a name, fingerprint, App ID, client ID or slug) and `host` mean.
+    ///
+    /// Of several keys of one App, as there are while a key is being replaced, it is the one added last among those that
+    /// GitHub confirmed. A key that was added unchecked may not be known there, so it is chosen only if there is no other.
     pub fn choose(&self, app: Option<&str>, host: Option<&Host>) -> Result<&Arc<HeldKey>, NotChosen<'_>> {
-        let mut fitting = self.fitting(app, host);
-        let Some(last) = fitting.next_back() else {
+        // Of several that are equal here, `max_by_key` returns the last.
+        let Some(best) = self.fitting(app, host).max_by_key(|key| key.app.is_some()) else {
             return Err(if self.keys.is_empty() { NotChosen::Empty } else { NotChosen::NoneFits });
         };
-        if fitting.all(|key| key.host == last.host && key.api_url == last.api_url && key.app_id == last.app_id) {
-            return Ok(last);
+        let is_of_one_app =
+            |key: &Arc<HeldKey>| key.host == best.host && key.api_url == best.api_url && key.app_id == best.app_id;
+        if self.fitting(app, host).all(is_of_one_app) {
+            return Ok(best);
         }
         Err(NotChosen::Several(self.fitting(app, host).map(|key| &**key).collect()))
     }
@@ -101,7 +105,7 @@ impl Keyring {
         &'k self,
         app: Option<&'a str>,
         host: Option<&'a Host>,
-    ) -> impl DoubleEndedIterator<Item = &'k Arc<HeldKey>> {
+    ) -> impl Iterator<Item = &'k Arc<HeldKey>> {
         let fits = move |key: &&Arc<HeldKey>| {
             host.is_none_or(|host| key.host == *host) && app.is_none_or(|app| key.is_called(app))
         };
@@ -312,6 +316,20 @@ pub(super) mod tests {
     fn of_two_keys_of_one_app_the_newer_is_used() {
         let ring = ring(vec![key("a", "SHA256:a", 1, "github.com"), key("a-2", "SHA256:b", 1, "github.com")]);
         assert_eq!(ring.choose(None, None).ok().map(|key| &*key.name), Some("a-2"));
+    }
+
+    #[test]
+    fn a_key_that_github_confirmed_precedes_an_unchecked_one() {
+        let confirmed = |name, fingerprint| HeldKey {
+            app: Some(AppNames { id: 1, client_id: None, slug: None }),
+            ..key(name, fingerprint, 1, "github.com")
+        };
+        let unchecked = |name, fingerprint| key(name, fingerprint, 1, "github.com");
+        let chosen = |keys| ring(keys).choose(None, None).ok().map(|key| key.name.clone());
+        assert_eq!(chosen(vec![confirmed("a", "SHA256:a"), unchecked("b", "SHA256:b")]).as_deref(), Some("a"));
+        assert_eq!(chosen(vec![unchecked("a", "SHA256:a"), confirmed("b", "SHA256:b")]).as_deref(), Some("b"));
+        let two = vec![confirmed("a", "SHA256:a"), confirmed("b", "SHA256:b"), unchecked("c", "SHA256:c")];
+        assert_eq!(chosen(two).as_deref(), Some("b"));
     }
 
     #[test]
