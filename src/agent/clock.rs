@@ -81,10 +81,15 @@ impl Life {
         self.boot
     }
 
+    /// When it is over, by each clock; it is over as soon as one of them gets there.
+    pub fn end(self) -> Now {
+        let boot = u64::from(self.boot) + u64::from(self.seconds);
+        Now { unix: self.unix.saturating_add(self.seconds()), boot: Duration::from_secs(boot) }
+    }
+
     /// Whether it ends later than another.
     pub fn ends_after(self, other: Self) -> bool {
-        let end = |life: Self| u64::from(life.boot) + u64::from(life.seconds);
-        end(self) > end(other)
+        self.end().boot > other.end().boot
     }
 }
 

@@ -37,7 +37,7 @@ pub struct Agent {
     pub(super) github: GitHub,
     pub(super) finding: Flights<Place, Found>,
     pub(super) minting: Flights<ScopeId, Token>,
-    /// Rung when a key was added, which may be the next to expire.
+    /// Rung when a key or a token was added, which may be the next to expire.
     pub(super) key_added: Notify,
 }
 
@@ -243,7 +243,6 @@ impl Agent {
 
     fn status(&self) -> Status {
         let told = self.held(|held, now| {
-            held.tokens.expire(now);
             let name = |key: &str| held.keyring.get(key).map(|key| key.name.clone()).unwrap_or_default();
             let tokens = held.tokens.oldest(MAX_TOKENS_TOLD);
             let tokens = tokens.into_iter().map(|token| token_info(name(&token.key), &token, now)).collect();

@@ -136,7 +136,7 @@ impl Agent {
     async fn mint(self: Arc<Self>, question: Arc<Question>, found: Found) -> Result<Token, Refusal> {
         let (key, scope) = (&question.key, question.scope_at(&found));
         let refused = |error: &GitHubError| refuse(error, key, Asked::Token(&question.target));
-        let (repositories, permissions) = (&scope.repositories, scope.permissions.as_ref());
+        let (repositories, permissions) = (scope.repositories, scope.permissions);
         let granted = match self.github.mint(&Signing::of(key), found.id, repositories, permissions).await {
             Ok(granted) => granted,
             Err(error) => {
@@ -159,12 +159,12 @@ impl Agent {
         }));
         let line = Arc::new(Secret::from(written(&answer).into_owned()));
         let token = Token { line, key: Arc::clone(&key.fingerprint), life: granted.life };
-        self.held(|held, now| {
+        self.held(|held, _| {
             // The key may have been removed meanwhile, and with it all that was had with it.
             let still = held.keyring.holds(key);
             if still {
-                held.tokens.expire(now);
                 held.tokens.keep(scope.id(), &token);
+                self.key_added.notify_one();
             }
             still.then_some(token).ok_or_else(gone)
         })?
@@ -178,8 +178,8 @@ impl Agent {
 }
 
 /// A token must be good for what was asked, and for no more: what GitHub says it granted is held against the question.
-fn check_scope(scope: &Scope, target: &Target, granted: &Granted) -> Result<(), GitHubError> {
-    if let Some(asked) = &scope.permissions {
+fn check_scope(scope: &Scope<'_>, target: &Target, granted: &Granted) -> Result<(), GitHubError> {
+    if let Some(asked) = scope.permissions {
         if granted.permissions.is_empty() {
             return Err(GitHubError::Unreadable("a token without a word on what it may do"));
         }

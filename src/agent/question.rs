@@ -78,14 +78,14 @@ impl Question {
     }
 
     /// What a token for it is good for, at the installation that was found.
-    pub(super) fn scope_at(&self, found: &Found) -> Scope {
+    pub(super) fn scope_at(&self, found: &Found) -> Scope<'_> {
         Scope {
-            key: Arc::clone(&self.key.fingerprint),
+            key: &self.key.fingerprint,
             number: self.key.number,
-            host: self.key.host.clone(),
+            host: &self.key.host,
             installation: found.id,
-            repositories: self.repositories.clone(),
-            permissions: self.permissions.clone(),
+            repositories: &self.repositories,
+            permissions: self.permissions.as_ref(),
         }
     }
 

@@ -47,8 +47,7 @@ impl Agent {
 
     /// The tokens that are alive, with their keys: this one, those of one key, or all.
     pub(super) fn living(&self, text: Option<&Secret<str>>, key: Option<&str>) -> Result<Vec<Living>, Refusal> {
-        self.held(|held, now| {
-            held.tokens.expire(now);
+        self.held(|held, _| {
             let living = |token: Token| Some(Living { key: Arc::clone(held.keyring.get(&token.key)?), token });
             held.tokens.living(text, key).into_iter().filter_map(living).collect()
         })

@@ -105,6 +105,7 @@ impl State {
                 for key in held.keyring.expire(now) {
                     held.let_go(&key);
                 }
+                held.tokens.expire(now);
             }
             Self::Locked(locked) => locked.keys.retain(|key| key.forget_at.is_none_or(|at| at > now.boot)),
         }
@@ -112,11 +113,13 @@ impl State {
 
     /// How long until something is over.
     pub fn next_expiry(&self, now: Now) -> Option<Duration> {
-        let next = match self {
-            Self::Unlocked(held) => held.keyring.next_expiry(),
-            Self::Locked(locked) => locked.keys.iter().filter_map(|key| key.forget_at).min(),
-        };
-        next.map(|at| at.saturating_sub(now.boot))
+        let left = |at: Duration| at.saturating_sub(now.boot);
+        match self {
+            Self::Unlocked(held) => {
+                [held.keyring.next_expiry().map(left), held.tokens.next_expiry(now)].into_iter().flatten().min()
+            }
+            Self::Locked(locked) => locked.keys.iter().filter_map(|key| key.forget_at).min().map(left),
+        }
     }
 
     /// Forgets every key and token, and stays locked if it is; returns the names of the keys, if they are known.

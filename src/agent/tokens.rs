@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -21,25 +22,27 @@ pub struct TokenCache {
     tokens: Vec<Kept>,
     /// Those that newer ones took the place of. They are not handed out, but they are alive, and can be revoked.
     replaced: VecDeque<Kept>,
+    /// No token ends before this moment, by either clock. It spares a look at all of them.
+    next_end: Option<Now>,
     shelf: Shelf,
 }
 
 /// What a token is good for. Two requests are the same when all of this is: a narrow question must never be answered with
 /// a wide token, nor one App's with another's.
 #[derive(Clone, Debug)]
-pub struct Scope {
+pub struct Scope<'a> {
     /// The key's fingerprint.
-    pub key: Arc<str>,
+    pub key: &'a str,
     /// Its number here, by which it belongs to one App and one API.
     pub number: u64,
     /// The host the key's App lives on.
-    pub host: Host,
+    pub host: &'a Host,
     /// The installation.
     pub installation: InstallationId,
     /// The repositories it is narrowed to, sorted; none: all that the installation sees.
-    pub repositories: Vec<RepoName>,
+    pub repositories: &'a [RepoName],
     /// The permissions it is narrowed to; none: all that the installation has.
-    pub permissions: Option<Permissions>,
+    pub permissions: Option<&'a Permissions>,
 }
 
 /// A scope in 32 bytes: its SHA-256. Thousands of them are kept.
@@ -94,6 +97,8 @@ impl TokenCache {
         let line = token.line.expose();
         let line = self.shelf.put(line.strip_prefix(START).unwrap_or(line));
         let kept = Kept { scope, line, key: Arc::clone(&token.key), life: token.life };
+        let end = token.life.end();
+        self.next_end = Some(self.next_end.map_or(end, |next| earlier(next, end)));
         match self.search(&scope) {
             Ok(at) if self.tokens[at].life.ends_after(kept.life) => return,
             Ok(at) => {
@@ -138,9 +143,18 @@ impl TokenCache {
         self.forget(|kept| *kept.key == *fingerprint);
     }
 
-    /// Forgets the tokens that have expired.
+    /// Forgets the tokens that have expired. It looks at them only when one may have, which is once a second at most.
     pub fn expire(&mut self, now: Now) {
-        self.forget(|kept| !kept.life.lasts(1, now));
+        if self.next_end.is_some_and(|end| end.unix <= now.unix || end.boot <= now.boot) {
+            self.forget(|kept| !kept.life.lasts(1, now));
+        }
+    }
+
+    /// How long until a token may have expired.
+    pub fn next_expiry(&self, now: Now) -> Option<Duration> {
+        let end = self.next_end?;
+        let seconds = u64::try_from(end.unix.saturating_sub(now.unix)).unwrap_or_default();
+        Some(end.boot.saturating_sub(now.boot).min(Duration::from_secs(seconds)))
     }
 
     /// Hands out one token no more; returns whether it was. It is alive, and can still be revoked.
@@ -161,6 +175,7 @@ impl TokenCache {
     fn forget(&mut self, wanted: impl Fn(&Kept) -> bool) {
         self.tokens.retain(|kept| !wanted(kept));
         self.replaced.retain(|kept| !wanted(kept));
+        self.next_end = self.tokens.iter().chain(&self.replaced).map(|kept| kept.life.end()).reduce(earlier);
     }
 
     /// The tokens that are alive as far as is known, the replaced ones as well: this one, those of one key, or all.
@@ -202,6 +217,11 @@ impl Token {
     }
 }
 
+/// The earlier of two moments by each clock: these can differ, since one of them can be set.
+fn earlier(one: Now, other: Now) -> Now {
+    Now { unix: one.unix.min(other.unix), boot: one.boot.min(other.boot) }
+}
+
 /// Seconds before the end of its use for who asks for `min_ttl` that a token is renewed, in the background.
 fn renewal_margin(life: Life, min_ttl: i64) -> i64 {
     RENEW_AHEAD.min((life.seconds() - min_ttl) / 4)
@@ -215,17 +235,17 @@ fn start_of_line(text: &Secret<str>) -> Zeroizing<Vec<u8>> {
     start
 }
 
-impl Scope {
+impl Scope<'_> {
     /// The same for the same scope, and for no other: every part is written down, between newlines that none can contain.
     pub fn id(&self) -> ScopeId {
         let mut text = String::with_capacity(256);
         let written = write!(text, "{}\n{}\n{}\n{}\n", self.key, self.number, self.host, self.installation);
         written.expect("a String takes all that is written");
-        for repository in &self.repositories {
+        for repository in self.repositories {
             let _ = write!(text, "{repository}/");
         }
         text.push('\n');
-        for (name, level) in self.permissions.iter().flat_map(Permissions::iter) {
+        for (name, level) in self.permissions.into_iter().flat_map(Permissions::iter) {
             let _ = write!(text, "{name}={level},");
         }
         Sha256::digest(text).into()
@@ -268,19 +288,21 @@ pub const MAX_TOKENS: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::sync::LazyLock;
 
     use super::*;
 
     const NOW: Now = Now { unix: 1_000_000, boot: Duration::from_secs(10) };
 
-    fn scope(installation: u64) -> Scope {
+    static GITHUB: LazyLock<Host> = LazyLock::new(Host::github);
+
+    fn scope(installation: u64) -> Scope<'static> {
         Scope {
-            key: "SHA256:a".into(),
+            key: "SHA256:a",
             number: 1,
-            host: Host::github(),
+            host: &GITHUB,
             installation: InstallationId(installation),
-            repositories: Vec::new(),
+            repositories: &[],
             permissions: None,
         }
     }
@@ -345,18 +367,21 @@ mod tests {
     #[test]
     fn no_part_of_a_scope_is_overlooked() {
         let base = scope(1);
-        let names = |names: &[&str]| names.iter().map(|name| name.parse().expect("a name")).collect();
+        let names = |names: &[&str]| names.iter().map(|name| name.parse().expect("a name")).collect::<Vec<_>>();
+        let [one, two, joined] = [names(&["hello"]), names(&["hello", "tools"]), names(&["hello-tools"])];
+        let other = "ghe.example".parse().expect("a host");
+        let [read, write] = ["contents=read", "contents=write"].map(|text| text.parse().expect("permissions"));
         let scopes = [
             base.clone(),
-            Scope { key: "SHA256:b".into(), ..base.clone() },
+            Scope { key: "SHA256:b", ..base.clone() },
             Scope { number: 2, ..base.clone() },
-            Scope { host: "ghe.example".parse().expect("a host"), ..base.clone() },
+            Scope { host: &other, ..base.clone() },
             Scope { installation: InstallationId(2), ..base.clone() },
-            Scope { repositories: names(&["hello"]), ..base.clone() },
-            Scope { repositories: names(&["hello", "tools"]), ..base.clone() },
-            Scope { repositories: names(&["hello-tools"]), ..base.clone() },
-            Scope { permissions: "contents=read".parse().ok(), ..base.clone() },
-            Scope { permissions: "contents=write".parse().ok(), ..base.clone() },
+            Scope { repositories: &one, ..base.clone() },
+            Scope { repositories: &two, ..base.clone() },
+            Scope { repositories: &joined, ..base.clone() },
+            Scope { permissions: Some(&read), ..base.clone() },
+            Scope { permissions: Some(&write), ..base.clone() },
         ];
         let ids: std::collections::HashSet<_> = scopes.iter().map(Scope::id).collect();
         assert_eq!(ids.len(), scopes.len());
@@ -416,6 +441,24 @@ mod tests {
         assert_eq!(cache.tokens.len(), 1);
         cache.forget_key("SHA256:a");
         assert!(cache.tokens.is_empty());
+    }
+
+    #[test]
+    fn the_next_expiry_is_known_without_a_look_at_every_token() {
+        let mut cache = TokenCache::default();
+        assert_eq!(cache.next_expiry(NOW), None);
+        cache.keep(scope(1).id(), &token("SHA256:a", 100));
+        cache.keep(scope(2).id(), &token("SHA256:b", 10));
+        assert_eq!(cache.next_expiry(later(4)), Some(Duration::from_secs(6)));
+        // Either clock ends a token.
+        let set_ahead = Now { unix: NOW.unix + 8, ..later(4) };
+        assert_eq!(cache.next_expiry(set_ahead), Some(Duration::from_secs(2)));
+        cache.expire(later(9));
+        assert_eq!(cache.tokens.len(), 2);
+        cache.expire(later(10));
+        assert_eq!((cache.tokens.len(), cache.next_expiry(later(10))), (1, Some(Duration::from_secs(90))));
+        cache.forget_key("SHA256:a");
+        assert_eq!(cache.next_expiry(later(10)), None);
     }
 
     #[test]
