@@ -10,7 +10,7 @@ use super::github::{GitHub, Probe};
 use super::handler::Agent;
 use super::keyring::HeldKey;
 use super::peer::Peer;
-use super::question::Question;
+use super::question::{Question, size};
 use super::refuse::{Asked, install_page, refuse};
 use super::reply::GitHubError;
 use super::signing::Signing;
@@ -26,12 +26,15 @@ impl Agent {
         if keys.is_empty() {
             self.choose(app, host)?;
         }
+        let _room =
+            self.waiting.take(size(asked.repositories.as_deref().unwrap_or_default(), asked.permissions.as_ref()))?;
+        let asked = Arc::new(asked);
         let mut looks = JoinSet::new();
         for (place, key) in keys.iter().take(MAX_KEYS).cloned().enumerate() {
-            let (agent, asked, alone) = (Arc::clone(self), asked.clone(), keys.len() == 1);
+            let (agent, asked, alone) = (Arc::clone(self), Arc::clone(&asked), keys.len() == 1);
             looks.spawn(async move {
                 let mut found = Findings { key: (!alone).then(|| key.name.clone()), list: Vec::new() };
-                agent.look(asked, &key, peer, &mut found).await;
+                agent.look(&asked, &key, peer, &mut found).await;
                 (place, found.list)
             });
         }
@@ -43,7 +46,7 @@ impl Agent {
     }
 
     /// Goes the way of one key, as far as it leads.
-    async fn look(self: &Arc<Self>, asked: TokenRequest, key: &Arc<HeldKey>, peer: Peer, found: &mut Findings) {
+    async fn look(self: &Arc<Self>, asked: &TokenRequest, key: &Arc<HeldKey>, peer: Peer, found: &mut Findings) {
         if let Err(stop) = self.go(asked, key, peer, found).await {
             found.end(&stop);
         }
@@ -51,7 +54,7 @@ impl Agent {
 
     async fn go(
         self: &Arc<Self>,
-        asked: TokenRequest,
+        asked: &TokenRequest,
         key: &Arc<HeldKey>,
         peer: Peer,
         found: &mut Findings,
@@ -62,7 +65,7 @@ impl Agent {
         let all = self.installations(key).await;
         let all = all.map_err(Stop::at("installations", "where the App is installed is not known"))?;
         found.installations(&all, key, slug.as_deref())?;
-        let (token, warning) = self.try_token(asked, key, &all).await.map_err(Stop::at("token", ""))?;
+        let (token, warning) = self.try_token(asked.clone(), key, &all).await.map_err(Stop::at("token", ""))?;
         found.token(&token, warning);
         Ok(())
     }

@@ -15,6 +15,7 @@ use super::guard::guard;
 use super::keyring::HeldKey;
 use super::lock::{LockKey, Salt, new_salt, penalty};
 use super::peer::Peer;
+use super::question::WaitingMemory;
 use super::state::{Found, Held, NotUnlocked, Place, State};
 use super::tokens::{ScopeId, Token};
 use crate::lifetime;
@@ -37,6 +38,7 @@ pub struct Agent {
     pub(super) github: GitHub,
     pub(super) finding: Flights<Place, Found>,
     pub(super) minting: Flights<ScopeId, Token>,
+    pub(super) waiting: WaitingMemory,
     /// Rung when a key or a token was added, which may be the next to expire.
     pub(super) key_added: Notify,
 }
@@ -70,6 +72,7 @@ impl Agent {
             github: GitHub::new(clock),
             finding: Flights::new(clock),
             minting: Flights::new(clock),
+            waiting: WaitingMemory::new(),
             key_added: Notify::new(),
         })
     }

@@ -40,6 +40,9 @@ impl Agent {
     }
 
     async fn answer(self: &Arc<Self>, question: &Arc<Question>, peer: Peer) -> Result<Token, Refusal> {
+        if question.key.confirm {
+            question.wait_in(&self.waiting)?;
+        }
         self.confirm(&question.key, || question.shown(), peer).await?;
         let token = self.obtain(question).await?;
         // Much can have happened while GitHub was asked.
@@ -49,16 +52,18 @@ impl Agent {
 
     /// The same, for a question that was confirmed.
     pub(super) async fn obtain(self: &Arc<Self>, question: &Arc<Question>) -> Result<Token, Refusal> {
-        if let Some(known) = self.held(|held, now| held.known(&question.place(), now))? {
-            if let Some(token) = self.at_hand(question, &known.found)? {
-                return Ok(token);
-            }
-            if known.is_fresh {
-                match self.token_of(question, known.found).await {
-                    // It is gone all the same: the App may have been installed anew, with another number.
-                    Err(refusal) if refusal.code == Code::NotInstalled && question.looks_up() => {}
-                    answer => return answer,
-                }
+        let known = self.held(|held, now| held.known(&question.place(), now))?;
+        if let Some(known) = &known
+            && let Some(token) = self.at_hand(question, &known.found)?
+        {
+            return Ok(token);
+        }
+        question.wait_in(&self.waiting)?;
+        if let Some(known) = known.filter(|known| known.is_fresh) {
+            match self.token_of(question, known.found).await {
+                // It is gone all the same: the App may have been installed anew, with another number.
+                Err(refusal) if refusal.code == Code::NotInstalled && question.looks_up() => {}
+                answer => return answer,
             }
         }
         let found = self.find(question).await?;
@@ -71,7 +76,9 @@ impl Agent {
         match self.held(|held, now| held.tokens.lookup(&id, question.min_ttl, now))? {
             Lookup::Good(token) => Ok(Some(token)),
             Lookup::Aging(token) => {
-                self.minting.start(id, Arc::clone(self).renew(Arc::clone(question)));
+                if question.wait_in(&self.waiting).is_ok() {
+                    self.minting.start(id, Arc::clone(self).renew(Arc::clone(question)));
+                }
                 Ok(Some(token))
             }
             Lookup::Missing => Ok(None),

@@ -1,12 +1,14 @@
 //! A question for a token, understood: with which key, for which installation, how narrow.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::keyring::HeldKey;
 use super::permissions::judge;
 use super::state::{Found, Place, Target};
 use super::tokens::Scope;
-use crate::ids::{Permissions, RepoName};
+use crate::ids::{MAX_REPOSITORIES, Permissions, RepoName};
 use crate::protocol::{Code, Refusal, TokenRequest};
 
 /// A question, understood.
@@ -21,6 +23,37 @@ pub(super) struct Question {
     pub(super) min_ttl: i64,
     /// What the one who asks should be told beside the token.
     pub(super) warning: Option<String>,
+    /// Its part of the memory for requests that wait, once it waits.
+    room: OnceLock<Option<OwnedSemaphorePermit>>,
+}
+
+/// The memory for requests that wait for GitHub, or for the user.
+///
+/// Most hold a few hundred bytes; but one that names 500 repositories and 100 permissions holds 60 KB, and thousands can wait
+/// at once. So the large ones together have a limit, beyond which they are refused.
+#[derive(Clone)]
+pub(super) struct WaitingMemory(Arc<Semaphore>);
+
+impl WaitingMemory {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Semaphore::new(MAX_WAITING)))
+    }
+
+    /// Takes room for a request of this size, until the permit is dropped. A small one needs none.
+    pub(super) fn take(&self, bytes: usize) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
+        let Some(bytes) = u32::try_from(bytes).ok().filter(|bytes| *bytes > SMALL) else { return Ok(None) };
+        Arc::clone(&self.0).try_acquire_many_owned(bytes).map(Some).map_err(|_| {
+            Refusal::new(Code::Busy, "too many large requests wait for GitHub")
+                .hint("try again in a moment, or ask for fewer repositories and permissions")
+        })
+    }
+}
+
+/// Bytes that names of repositories and permissions hold, with what it takes to keep them.
+pub(super) fn size(repositories: &[RepoName], permissions: Option<&Permissions>) -> usize {
+    let names = repositories.iter().map(RepoName::len);
+    let permissions = permissions.into_iter().flat_map(Permissions::iter).map(|(name, _)| name.len());
+    names.chain(permissions).map(|length| length + NAME_OVERHEAD).sum()
 }
 
 impl Question {
@@ -64,7 +97,18 @@ impl Question {
         };
         let min_ttl = i64::try_from(min_ttl).expect("no more than an hour");
         let warning = asked.permissions.as_ref().map(judge).transpose()?.flatten();
-        Ok(Self { key, target, repositories, permissions: asked.permissions, min_ttl, warning })
+        // The list was made for what was read, and it is kept.
+        repositories.shrink_to_fit();
+        let permissions = asked.permissions;
+        Ok(Self { key, target, repositories, permissions, min_ttl, warning, room: OnceLock::new() })
+    }
+
+    /// Takes the room that it needs to wait, unless it has it.
+    pub(super) fn wait_in(&self, memory: &WaitingMemory) -> Result<(), Refusal> {
+        if self.room.get().is_none() {
+            let _ = self.room.set(memory.take(size(&self.repositories, self.permissions.as_ref()))?);
+        }
+        Ok(())
     }
 
     /// Which look-up answers it.
@@ -109,12 +153,16 @@ impl Question {
     }
 }
 
+/// Bytes that all large requests that wait hold together.
+const MAX_WAITING: usize = 16 * 1024 * 1024;
+/// Bytes up to which a request is small. As many as there are connections hold no more than the large ones.
+const SMALL: u32 = 4 * 1024;
+/// Bytes that one name takes beside its letters: its place in the list, and what the allocator adds.
+const NAME_OVERHEAD: usize = 48;
 /// Life, in seconds, that a token has at least when it is handed out and nothing else was asked.
 const DEFAULT_MIN_TTL: u64 = 5 * 60;
 /// The most that can be asked: GitHub's hour, less a minute for the way and for clocks that differ.
 const MAX_MIN_TTL: u64 = 59 * 60;
-/// Repositories that GitHub narrows a token to at the most.
-const MAX_REPOSITORIES: usize = 500;
 /// Repositories, and characters of permissions, shown in a question.
 const MAX_SHOWN: usize = 5;
 const MAX_PERMISSIONS_SHOWN: usize = 200;

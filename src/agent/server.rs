@@ -174,7 +174,12 @@ impl Connection {
                 let parse = || Request::parse(&self.inbox[message.clone()]);
                 // What was refused may have been a key as well.
                 let request = on_wiped_stack_if(parse, |request| request.as_ref().map_or(true, Request::has_secret));
+                let size = message.len();
                 self.inbox[message].zeroize();
+                // It may wait for long, and its bytes need not.
+                if size > LARGE_INBOX {
+                    self.tidy();
+                }
                 return Ok(request);
             }
             self.tidy();
@@ -208,8 +213,9 @@ impl Connection {
         // What moved to the front was left behind at the back.
         self.inbox[kept..].zeroize();
         self.inbox.truncate(kept);
-        if self.inbox.is_empty() && self.inbox.capacity() > LARGE_INBOX {
-            self.inbox = Vec::new();
+        if self.inbox.capacity() > LARGE_INBOX && self.inbox.len() <= LARGE_INBOX {
+            // The allocator wipes the old place.
+            self.inbox.shrink_to_fit();
         }
     }
 
