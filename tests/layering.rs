@@ -53,7 +53,10 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::network", &[]),
     ("agent::reply", &["agent::clock", "agent::network"]),
     ("agent::api", &["agent::guard", "agent::clock", "agent::reply", "ids"]),
-    ("agent::github", &["agent::api", "agent::clock", "agent::reply", "env", "ids", "protocol", "secret"]),
+    (
+        "agent::github",
+        &["agent::api", "agent::clock", "agent::network", "agent::reply", "env", "ids", "protocol", "secret"],
+    ),
     ("agent::permissions", &["ids", "protocol"]),
     ("agent::audit", &["agent::clock", "agent::peer", "protocol", "secret"]),
     ("agent::confirm", &["agent::keyring", "agent::peer", "env"]),

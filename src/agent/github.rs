@@ -18,6 +18,7 @@ use tokio::time::timeout;
 
 use super::api::{Apis, Tries};
 use super::clock::{self, Clock, Life, Now};
+use super::network::Reason;
 use super::reply::{GitHubError, Reply};
 use crate::env::PROXIES;
 use crate::ids::{AppId, AppNames, Host, InstallationId, KeyName, Level, Owner, Permissions, Repo, RepoName};
@@ -242,7 +243,7 @@ impl GitHub {
         let secure = url.scheme() == "https";
         let build = move || {
             if let Some(name) = unreadable_proxy().filter(|_| secure) {
-                return Err(GitHubError::Barred(format!("{name} is no address of a proxy")));
+                return Err(GitHubError::Barred(Reason::no_proxy(name)));
             }
             let builder = Client::builder();
             let builder = if secure { builder.https_only(true) } else { builder.no_proxy().tls_certs_only([]) };

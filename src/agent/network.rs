@@ -6,12 +6,21 @@ use std::io;
 use rustls::CertificateError;
 
 /// What keeps us from a server.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Reason {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reason {
     /// A clause to follow "cannot be reached: ".
-    pub(super) text: String,
+    pub text: String,
     /// Whether the next try would meet it as well.
-    pub(super) lasts: bool,
+    pub lasts: bool,
+    /// What to do about it.
+    pub hint: &'static str,
+}
+
+impl Reason {
+    /// The environment names a proxy by something that is no address.
+    pub(super) fn no_proxy(name: &str) -> Self {
+        Self { text: format!("{name} is no address of a proxy"), lasts: true, hint: CHECK_THE_WAY }
+    }
 }
 
 /// Puts an error into words. Where there are none it is the innermost error, which is the system's; the outer ones repeat
@@ -24,13 +33,13 @@ pub(super) fn reason(error: &(dyn Error + 'static)) -> Reason {
     match (text.strip_prefix(TUNNEL), cause(error)) {
         // It is the proxy that cannot be reached.
         (Some(_), Some(cause)) => {
-            let Reason { text, lasts } = reason(cause);
-            Reason { text: format!("the proxy fails: {text}"), lasts }
+            let reason = reason(cause);
+            Reason { text: format!("the proxy fails: {}", reason.text), ..reason }
         }
         (Some(what), None) => no_tunnel(what),
         (None, Some(cause)) if text == LOOKUP => no_address(cause),
         (None, Some(cause)) => reason(cause),
-        (None, None) => Reason { text, lasts: false },
+        (None, None) => Reason { text, lasts: false, hint: CHECK_THE_WAY },
     }
 }
 
@@ -41,14 +50,19 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
 }
 
 fn untrusted(error: &rustls::Error) -> Reason {
-    let (text, lasts) = match error {
-        rustls::Error::InvalidCertificate(error) => (format!("its TLS certificate {}", flaw(error)), true),
-        rustls::Error::InvalidMessage(_) => ("it does not speak TLS".to_owned(), true),
-        // This is how the system's certificates are missed.
-        rustls::Error::General(_) => ("no CA certificate is found by which to trust it".to_owned(), true),
-        other => (format!("TLS with it fails: {other}"), false),
+    let (text, lasts, hint) = match error {
+        rustls::Error::InvalidCertificate(error) => {
+            (format!("its TLS certificate {}", flaw(error)), true, CHECK_THE_WAY)
+        }
+        rustls::Error::InvalidMessage(_) => ("it does not speak TLS".to_owned(), true, CHECK_THE_WAY),
+        rustls::Error::General(text) if text.starts_with(NO_CERTIFICATES) => {
+            ("no CA certificate is found by which to trust it".to_owned(), true, INSTALL_CERTIFICATES)
+        }
+        // The text of any other comes from the TLS library itself and not from the server.
+        rustls::Error::General(text) => (format!("the TLS library fails: {text}"), true, REPORT),
+        other => (format!("TLS with it fails: {other}"), false, CHECK_THE_WAY),
     };
-    Reason { text, lasts }
+    Reason { text, lasts, hint }
 }
 
 /// What is wrong with a certificate. What it says itself is not repeated: anybody can have written it.
@@ -73,17 +87,41 @@ fn no_tunnel(what: &str) -> Reason {
         "unexpected end of file" => ("the proxy hung up", false),
         _ => ("the proxy does not lead there", false),
     };
-    Reason { text: text.to_owned(), lasts }
+    Reason { text: text.to_owned(), lasts, hint: CHECK_THE_WAY }
 }
 
 /// The type of this error cannot be named either; behind it is the system's, which does not say what it is about.
 fn no_address(cause: &(dyn Error + 'static)) -> Reason {
     let says = cause.to_string();
     let why = says.split_once(": ").map_or(says.as_str(), |(_, why)| why);
-    Reason { text: format!("the address of that name is not found: {why}"), lasts: false }
+    Reason { text: format!("the address of that name is not found: {why}"), lasts: false, hint: CHECK_THE_WAY }
 }
 
 /// What an error is called when no address is found for a name.
 const LOOKUP: &str = "dns error";
 /// How errors of a proxy begin.
 const TUNNEL: &str = "tunnel error: ";
+/// How the error begins that rustls-platform-verifier reports when the system has no CA certificates. It is a `General`
+/// error, as are faults of the library that have nothing to do with certificates.
+const NO_CERTIFICATES: &str = "No CA certificates";
+/// The hint where the fault may lie anywhere between here and the server.
+const CHECK_THE_WAY: &str = "check the network, and HTTPS_PROXY and SSL_CERT_FILE as they were when the agent started";
+const INSTALL_CERTIFICATES: &str = "install the system's CA certificates (the package is often called ca-certificates), or start the agent with \
+     SSL_CERT_FILE naming a file of them";
+const REPORT: &str =
+    "this is a fault of the agent's TLS library, and not of the network or the certificates: report it";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_general_error_of_rustls_is_reported_as_what_it_is() {
+        let general = |text: &str| reason(&rustls::Error::General(text.to_owned()));
+        let missing = general("No CA certificates were loaded from the system");
+        assert!(missing.text.contains("no CA certificate") && missing.hint.contains("SSL_CERT_FILE"), "{missing:?}");
+        let other = general("signing failed");
+        assert_eq!(other.text, "the TLS library fails: signing failed");
+        assert!(!other.hint.contains("SSL_CERT_FILE") && other.lasts, "{other:?}");
+    }
+}

@@ -92,8 +92,8 @@ pub fn refuse(error: &GitHubError, key: &HeldKey, asked: Asked<'_>) -> Refusal {
         GitHubError::Timeout => Refusal::new(Code::Timeout, format!("{} did not answer in time", key.api_url))
             .hint("try again; see https://www.githubstatus.com/ if it stays so"),
         GitHubError::Unreachable(reason) | GitHubError::Barred(reason) => {
-            Refusal::new(Code::GithubUnavailable, format!("{} cannot be reached: {reason}", key.api_url))
-                .hint("check the network, and HTTPS_PROXY and SSL_CERT_FILE as they were when the agent started")
+            Refusal::new(Code::GithubUnavailable, format!("{} cannot be reached: {}", key.api_url, reason.text))
+                .hint(reason.hint)
         }
         GitHubError::Redirected => {
             Refusal::new(Code::GithubUnavailable, format!("{} redirects to another address, which is not followed", key.api_url))

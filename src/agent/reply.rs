@@ -174,9 +174,9 @@ pub enum GitHubError {
     /// It took longer than one try, or all of them together, may take.
     Timeout,
     /// No connection, or one that broke; the reason.
-    Unreachable(String),
+    Unreachable(Reason),
     /// No connection, and none at the next try either: the server is not trusted, or its proxy wants a password.
-    Barred(String),
+    Barred(Reason),
     /// A redirect that is not followed.
     Redirected,
     /// The API version that is asked for is not spoken any more.
@@ -206,8 +206,8 @@ impl From<reqwest::Error> for GitHubError {
         if error.is_timeout() {
             return Self::Timeout;
         }
-        let Reason { text, lasts } = network::reason(&error);
-        if lasts { Self::Barred(text) } else { Self::Unreachable(text) }
+        let reason = network::reason(&error);
+        if reason.lasts { Self::Barred(reason) } else { Self::Unreachable(reason) }
     }
 }
 
