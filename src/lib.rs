@@ -48,6 +48,8 @@
 //!   is in the way to GitHub
 //! - `agent::github`, `agent::api`, `agent::reply`, `agent::refuse`: GitHub's REST API, when it may be asked and how often,
 //!   its answers judged, its refusals in our words, and in `agent::network` those of the network
+//! - `agent::http`: the threads on which HTTP is spoken, one for each API
+//! - `agent::unclaimed`: tokens that were asked for and that nobody has yet
 //! - `agent::key`, `agent::shield`, `agent::jwt`, `agent::signing`: a key as it is judged, as it waits encrypted, what it
 //!   signs, and the thread on which it does
 //! - `agent::guard`: a mutex that a panic does not close

@@ -5,13 +5,13 @@ use std::thread;
 use serde_json::json;
 
 use crate::support::github::{App, Fault, Installation};
-use crate::support::{APP_ID, APPTOKEN, HOST, INSTALLATION_ID, NO_OPTIONS, OTHER_KEY, World};
+use crate::support::{APP_ID, APPTOKEN, HOST, INSTALLATION_ID, NO_OPTIONS, OTHER_KEY, World, in_an_hour};
 
 const MINT: &str = "POST /app/installations/*/access_tokens";
 
 /// What a GitHub gone wrong answers to any question for a token.
 fn granted(more: &serde_json::Value) -> Fault {
-    let mut body = json!({"token": "ghs_too_much", "expires_at": "2099-01-01T00:00:00Z"});
+    let mut body = json!({"token": "ghs_too_much", "expires_at": in_an_hour()});
     body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
     Fault::Verbatim { status: 201, headers: Vec::new(), body: body.to_string() }
 }

@@ -12,7 +12,7 @@ use crate::support::github::{App, Expiry, Fault, GitHub, Installation};
 use crate::support::process::{peak, resident, tell};
 use crate::support::together::at_once;
 use crate::support::wait::{DEADLINE, wait_until};
-use crate::support::{APP_ID, INSTALLATION_ID, KEY, OTHER_KEY, World};
+use crate::support::{APP_ID, INSTALLATION_ID, KEY, OTHER_KEY, World, in_an_hour};
 
 const MINT: &str = "POST /app/installations/*/access_tokens";
 const LOOK_UP: &str = "GET /app/installations";
@@ -754,7 +754,7 @@ fn says(status: u16, message: &str) -> Fault {
 
 /// A token, perhaps with other parts than it should have.
 fn grants(parts: &Value) -> Fault {
-    let body = json!({"token": "ghs_any", "expires_at": "2099-01-01T00:00:00Z"});
+    let body = json!({"token": "ghs_any", "expires_at": in_an_hour()});
     Fault::Verbatim { status: 201, headers: Vec::new(), body: merged(&body, parts).to_string() }
 }
 

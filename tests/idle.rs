@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use apptoken::agent::clock::{self, Now};
 use apptoken::agent::confirm::Confirm;
 use apptoken::agent::handler::{Agent, Rules};
+use apptoken::agent::http::Http;
 use apptoken::agent::peer;
 use apptoken::protocol::{Answer, Request};
 use serde_json::json;
@@ -133,7 +134,7 @@ fn after_a_night_asleep_the_first_request_does_not_bring_the_keys_back() {
     };
     let idle = Some(Duration::from_mins(10));
     let rules = Rules { max_lifetime: None, idle, confirm: Confirm::from_env(), audit: None, debug: false };
-    let agent = Agent::new(rules, clock);
+    let agent = Agent::new(rules, clock, Http::Threads);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let ask = |request: serde_json::Value| {
         let request = Request::parse(request.to_string().as_bytes()).expect("a request");

@@ -6,11 +6,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore, SemaphorePermit};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clock::Clock;
 use super::guard::guard;
+use super::http::{Http, Place, Thread};
+use super::network::Reason;
 use super::reply::GitHubError;
 use crate::ids::AppId;
 
@@ -19,11 +21,12 @@ pub(super) struct Api {
     clock: Clock,
     /// How far its clock is ahead of ours, in seconds, as learnt from its `Date`.
     ahead: AtomicI64,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     /// A part of the turns for each App, so that one that asks for much leaves some to the others.
     shares: Mutex<HashMap<AppId, Arc<Semaphore>>>,
     /// One large answer is received at a time, so that the memory for them is bounded.
     pub(super) large: Arc<Semaphore>,
+    thread: Place,
     /// Until when, in time since boot, each App is to ask nothing.
     pauses: Mutex<HashMap<AppId, Duration>>,
 }
@@ -34,10 +37,11 @@ pub(super) struct Apis {
     known: Mutex<HashMap<String, Arc<Api>>>,
 }
 
-/// Leave to ask, until it is dropped. The semaphores are never closed.
-pub(super) struct Turn<'a> {
+/// Leave to ask, until it is dropped. The semaphores are never closed. It is owned, since a request may go on when whoever
+/// made it has left.
+pub(super) struct Turn {
     _share: Result<OwnedSemaphorePermit, AcquireError>,
-    _turn: Result<SemaphorePermit<'a>, AcquireError>,
+    _turn: Result<OwnedSemaphorePermit, AcquireError>,
 }
 
 /// How far one call has come with its tries.
@@ -72,9 +76,10 @@ impl Api {
         Self {
             clock,
             ahead: AtomicI64::new(0),
-            turns: Semaphore::new(MAX_AT_ONCE),
+            turns: Arc::new(Semaphore::new(MAX_AT_ONCE)),
             shares: Mutex::default(),
             large: Arc::new(Semaphore::new(1)),
+            thread: Place::default(),
             pauses: Mutex::default(),
         }
     }
@@ -84,12 +89,19 @@ impl Api {
         (self.clock)().unix.saturating_add(self.ahead.load(Ordering::Relaxed))
     }
 
+    /// The thread on which this API is spoken to.
+    pub(super) fn thread(&self, http: Http) -> Result<Arc<Thread>, GitHubError> {
+        self.thread.thread(http).map_err(|error| GitHubError::Unreachable(Reason::no_thread(&error)))
+    }
+
     /// Waits until this App may ask, and it is its turn; refuses at once when that takes longer than the tries may.
-    pub(super) async fn turn(&self, app: &AppId, tries: &Tries) -> Result<Turn<'_>, GitHubError> {
+    pub(super) async fn turn(&self, app: &AppId, tries: &Tries) -> Result<Turn, GitHubError> {
         let share = self.share(app);
         loop {
-            let turn =
-                async { Turn { _share: Arc::clone(&share).acquire_owned().await, _turn: self.turns.acquire().await } };
+            let turn = async {
+                let share = Arc::clone(&share).acquire_owned().await;
+                Turn { _share: share, _turn: Arc::clone(&self.turns).acquire_owned().await }
+            };
             let turn = timeout_at(tries.until, turn).await.map_err(|_| GitHubError::Timeout)?;
             let Some(left) = self.pause_left(app) else {
                 return Ok(turn);
@@ -107,7 +119,11 @@ impl Api {
         match error {
             GitHubError::ClockSkew(Some(there)) if !tries.clock_was_set => {
                 tries.clock_was_set = true;
-                self.ahead.store(there.saturating_sub((self.clock)().unix), Ordering::Relaxed);
+                let ahead = there.saturating_sub((self.clock)().unix);
+                if ahead.unsigned_abs() > MAX_CORRECTION {
+                    return Err(GitHubError::ClockTooFar(ahead));
+                }
+                self.ahead.store(ahead, Ordering::Relaxed);
                 return Ok(());
             }
             GitHubError::ClockSkew(there) => {
@@ -177,7 +193,7 @@ fn back_off(failed: u32) -> Duration {
 /// How long one call may take with all its tries.
 const DEADLINE: Duration = Duration::from_secs(25);
 /// How long one try may take, from connecting to the last byte. GitHub gives up on its side after ten seconds.
-const TRY_DEADLINE: Duration = Duration::from_secs(10);
+pub(super) const TRY_DEADLINE: Duration = Duration::from_secs(10);
 /// Tries for one call.
 const MAX_TRIES: u32 = 4;
 /// The wait after the first failure; all of them together stay near two seconds, for who waits without a network.
@@ -186,6 +202,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(200);
 pub(super) const UNSAID_PAUSE: u64 = 60;
 /// The longest pause that is believed: GitHub counts by the hour.
 const MAX_PAUSE: Duration = Duration::from_hours(1);
+/// Seconds that a clock is corrected by at most. A clock that differs by more was never set, and everything else that goes
+/// by it fails as well; an API that makes us sign for another year is no GitHub.
+const MAX_CORRECTION: u64 = 24 * 60 * 60;
 /// Requests to one API at a time. GitHub wants few; and each takes memory while it lasts.
 const MAX_AT_ONCE: usize = 8;
 /// Of these, requests for one App.
@@ -231,6 +250,20 @@ mod tests {
             assert!(api.after(GitHubError::Status(502), &app, &mut tries).await.is_ok());
         }
         assert_eq!(api.after(GitHubError::Status(502), &app, &mut tries).await, Err(GitHubError::Status(502)));
+    }
+
+    #[tokio::test]
+    async fn a_clock_is_corrected_by_a_day_at_most() {
+        const DAY: i64 = 24 * 60 * 60;
+        let clock = || clock::Now { unix: 10 * DAY, boot: Duration::ZERO };
+        let app = AppId::Number(1);
+        for (ahead, corrected) in [(DAY, true), (-DAY, true), (DAY + 1, false), (-DAY - 1, false)] {
+            let api = Api::new(clock);
+            let skew = GitHubError::ClockSkew(Some(10 * DAY + ahead));
+            let result = api.after(skew, &app, &mut Tries::new()).await;
+            assert_eq!(result, if corrected { Ok(()) } else { Err(GitHubError::ClockTooFar(ahead)) });
+            assert_eq!(api.now(), 10 * DAY + if corrected { ahead } else { 0 });
+        }
     }
 
     #[tokio::test]

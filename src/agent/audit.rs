@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::clock;
 use super::peer::Peer;
+use crate::ids::InstallationId;
 use crate::protocol::{Code, Refusal};
 use crate::secret::Secret;
 
@@ -31,6 +32,17 @@ struct Line<'a> {
     granted: Option<Granted>,
     outcome: Outcome,
     hashed_token: Option<String>,
+}
+
+/// A token that nobody has and that may be alive.
+#[derive(Serialize)]
+struct NotRevoked<'a> {
+    time: String,
+    event: &'static str,
+    key: &'a str,
+    installation_id: InstallationId,
+    hashed_token: Option<String>,
+    reason: &'a str,
 }
 
 /// What of an answer is written down as it is.
@@ -82,6 +94,23 @@ impl Audit {
             hashed_token: granted.as_ref().map(|granted| STANDARD.encode(Sha256::digest(granted.token.expose()))),
             granted,
         })?;
+        line.push(b'\n');
+        (&self.0).write_all(&line)
+    }
+
+    /// Writes down that a token was not handed out and may be alive all the same; `hashed_token` is absent when it never
+    /// arrived.
+    pub fn not_revoked(
+        &self,
+        key: &str,
+        installation_id: InstallationId,
+        hashed_token: Option<String>,
+        reason: &str,
+        unix: i64,
+    ) -> io::Result<()> {
+        let time = clock::rfc3339(unix);
+        let line = NotRevoked { time, event: "not_revoked", key, installation_id, hashed_token, reason };
+        let mut line = serde_json::to_vec(&line)?;
         line.push(b'\n');
         (&self.0).write_all(&line)
     }

@@ -12,12 +12,14 @@ use super::confirm::{Confirm, PATIENCE, Verdict};
 use super::flight::Flights;
 use super::github::GitHub;
 use super::guard::guard;
+use super::http::Http;
 use super::keyring::HeldKey;
 use super::lock::{LockKey, Salt, new_salt, penalty};
 use super::peer::Peer;
 use super::question::WaitingMemory;
 use super::state::{Found, Held, NotUnlocked, Place, State};
 use super::tokens::{ScopeId, Token};
+use super::unclaimed::Unclaimed;
 use crate::lifetime;
 use crate::protocol::{
     Answer, Code, Done, Installations, KeyChoice, Keys, PROTOCOL, Pong, Refusal, Request, Status, TokenInfo,
@@ -38,6 +40,7 @@ pub struct Agent {
     pub(super) github: GitHub,
     pub(super) finding: Flights<Place, Found>,
     pub(super) minting: Flights<ScopeId, Token>,
+    pub(super) unclaimed: Unclaimed,
     pub(super) waiting: WaitingMemory,
     /// Rung when a key or a token was added, which may be the next to expire.
     pub(super) key_added: Notify,
@@ -58,8 +61,8 @@ pub struct Rules {
 }
 
 impl Agent {
-    /// An agent without keys.
-    pub fn new(rules: Rules, clock: Clock) -> Arc<Self> {
+    /// An agent without keys, which asks GitHub by `http`.
+    pub fn new(rules: Rules, clock: Clock, http: Http) -> Arc<Self> {
         let now = clock();
         Arc::new(Self {
             state: Mutex::default(),
@@ -69,9 +72,10 @@ impl Agent {
             started: now,
             rules,
             clock,
-            github: GitHub::new(clock),
+            github: GitHub::new(clock, http),
             finding: Flights::new(clock),
             minting: Flights::new(clock),
+            unclaimed: Unclaimed::default(),
             waiting: WaitingMemory::new(),
             key_added: Notify::new(),
         })

@@ -1,9 +1,17 @@
 //! From a question to a token: is one at hand, else which installation, else mint; each step asked once however many ask.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
+use tokio::runtime::Handle;
+use tokio::task::spawn_blocking;
+use tokio::time::timeout;
 
 use super::clock;
-use super::github::Granted;
+use super::github::{Caller, Credential, Granted};
 use super::handler::{Agent, gone};
 use super::keyring::HeldKey;
 use super::peer::Peer;
@@ -13,7 +21,9 @@ use super::reply::GitHubError;
 use super::signing::Signing;
 use super::state::{Found, Target};
 use super::tokens::{Lookup, Scope, Token, covers, within};
-use crate::ids::Repo;
+use super::unclaimed::{Discard, Entry, Origin};
+use crate::ids::{AppId, Owner, Repo};
+use crate::output::say;
 use crate::protocol::{Answer, Choice, Code, Installation, Refusal, TokenAnswer, TokenRequest, written};
 use crate::secret::Secret;
 
@@ -144,7 +154,12 @@ impl Agent {
         let (key, scope) = (&question.key, question.scope_at(&found));
         let refused = |error: &GitHubError| refuse(error, key, Asked::Token(&question.target));
         let (repositories, permissions) = (scope.repositories, scope.permissions);
-        let granted = match self.github.mint(&Signing::of(key), found.id, repositories, permissions).await {
+        let origin = || Origin { name: key.name.clone(), key: Arc::clone(&key.fingerprint), installation: found.id };
+        let begin = || self.unclaimed.begin(origin());
+        let discard = self.discard_with(key, origin());
+        let asking = self.github.mint(&Signing::of(key), found.id, repositories, permissions, &begin, &discard).await;
+        // If anything below fails, the token is dropped unclaimed, and thus revoked.
+        let granted = match asking {
             Ok(granted) => granted,
             Err(error) => {
                 if error == GitHubError::NotFound {
@@ -153,9 +168,15 @@ impl Agent {
                 return Err(refused(&error));
             }
         };
-        check_scope(&scope, &question.target, &granted).map_err(|error| refused(&error))?;
+        if let Err(error) = check_scope(&scope, &found, &granted) {
+            if error == OTHER_REPOSITORIES {
+                // The account may have been renamed since it was looked up.
+                self.held(|held, _| held.forget_installation(&key.fingerprint, found.id))?;
+            }
+            return Err(refused(&error));
+        }
         let answer = Ok(Answer::Token(TokenAnswer {
-            token: granted.token,
+            token: granted.token.expose().into(),
             expires_at: clock::rfc3339(granted.expires),
             host: key.host.clone(),
             installation_id: found.id,
@@ -171,10 +192,63 @@ impl Agent {
             let still = held.keyring.holds(key);
             if still {
                 held.tokens.keep(scope.id(), &token);
+                granted.token.claim();
                 self.key_added.notify_one();
             }
             still.then_some(token).ok_or_else(gone)
         })?
+    }
+
+    /// Revokes a token that nobody got: its key was removed or locked away while GitHub was asked, everybody who asked has
+    /// left, the agent ends, or the token is not the one asked for.
+    fn discard_with(self: &Arc<Self>, key: &Arc<HeldKey>, origin: Origin) -> Discard {
+        // The token may be dropped on the thread of its API.
+        let (agent, key, clients) = (Arc::clone(self), Arc::clone(key), Handle::current());
+        Arc::new(move |token, entry| {
+            let (agent, key, origin) = (Arc::clone(&agent), Arc::clone(&key), origin.clone());
+            clients.spawn(agent.discard(key, origin, token, entry));
+        })
+    }
+
+    async fn discard(self: Arc<Self>, key: Arc<HeldKey>, origin: Origin, token: Secret<str>, entry: Entry) {
+        let holder = Holder { key: &key, token: &token };
+        let revoked = timeout(DISCARD_DEADLINE, self.github.revoke(&holder)).await;
+        if let Err(error) = revoked.unwrap_or(Err(GitHubError::Timeout)) {
+            let why = refuse(&error, &key, Asked::App).error;
+            let hash = STANDARD.encode(Sha256::digest(token.expose()));
+            drop(token);
+            // Writing may take a while. The entry is over when it is done.
+            let _ = spawn_blocking(move || {
+                self.tell_alive(&origin, Some(hash), &why);
+                drop(entry);
+            })
+            .await;
+        }
+    }
+
+    /// Waits for the tokens that GitHub was asked for to arrive and be revoked, for a moment; says which are not.
+    pub async fn end_mints(self: &Arc<Self>) {
+        let left = self.unclaimed.settle(END_OF_MINTS).await;
+        let agent = Arc::clone(self);
+        let tell = spawn_blocking(move || {
+            for origin in &left {
+                agent.tell_alive(origin, None, "GitHub did not answer before the agent ended");
+            }
+        });
+        let _ = timeout(END_OF_MINTS, tell).await;
+    }
+
+    /// Says that a token may be alive which nobody has.
+    fn tell_alive(&self, origin: &Origin, hash: Option<String>, why: &str) {
+        let Origin { name, installation, .. } = origin;
+        say(format_args!(
+            "apptoken-agent: warning: a token of key {name} for installation {installation} was not handed out and \
+             could not be revoked; it expires within an hour: {why}"
+        ));
+        if let Some(audit) = &self.rules.audit {
+            // There is nobody left who could be refused.
+            let _ = audit.not_revoked(&origin.key, *installation, hash, why, (self.clock)().unix);
+        }
     }
 
     /// All installations of the chosen key's App.
@@ -184,8 +258,28 @@ impl Agent {
     }
 }
 
+/// Whoever holds a token that is to be revoked.
+struct Holder<'a> {
+    key: &'a HeldKey,
+    token: &'a Secret<str>,
+}
+
+impl Caller for Holder<'_> {
+    fn api_url(&self) -> &str {
+        &self.key.api_url
+    }
+
+    fn app_id(&self) -> &AppId {
+        &self.key.app_id
+    }
+
+    fn credential(&self, _now: i64) -> Credential<'_> {
+        Box::pin(async { Ok(self.token.expose().into()) })
+    }
+}
+
 /// A token must be good for what was asked, and for no more: what GitHub says it granted is held against the question.
-fn check_scope(scope: &Scope<'_>, target: &Target, granted: &Granted) -> Result<(), GitHubError> {
+fn check_scope(scope: &Scope<'_>, found: &Found, granted: &Granted) -> Result<(), GitHubError> {
     if let Some(asked) = scope.permissions {
         if granted.permissions.is_empty() {
             return Err(GitHubError::Unreadable("a token without a word on what it may do"));
@@ -204,17 +298,19 @@ fn check_scope(scope: &Scope<'_>, target: &Target, granted: &Granted) -> Result<
     if repositories.len() < scope.repositories.len() {
         return Err(GitHubError::RepositoryNotGranted);
     }
-    let fits = |full: &String| {
-        full.parse::<Repo>().is_ok_and(|repo| {
-            let owned = !matches!(target, Target::Repo(asked) if asked.owner != repo.owner);
-            owned && (scope.repositories.is_empty() || scope.repositories.contains(&repo.name))
-        })
-    };
-    if repositories.iter().all(fits) {
-        Ok(())
-    } else {
-        Err(GitHubError::Unreadable("a token for other repositories than asked for"))
+    // An account whose name is none of a user or an organization has no repositories.
+    let owner = found.account.parse::<Owner>().ok();
+    for full in repositories {
+        let repo = full.parse::<Repo>().ok();
+        let fits = |repo: Repo| {
+            owner.as_ref().is_none_or(|owner| *owner == repo.owner)
+                && (scope.repositories.is_empty() || scope.repositories.binary_search(&repo.name).is_ok())
+        };
+        if !repo.is_some_and(fits) {
+            return Err(OTHER_REPOSITORIES);
+        }
     }
+    Ok(())
 }
 
 fn the_sole_one(key: &HeldKey, mut all: Vec<Installation>) -> Result<Found, Refusal> {
@@ -251,5 +347,11 @@ fn is_passing(code: Code) -> bool {
     matches!(code, Code::GithubUnavailable | Code::RateLimited | Code::Timeout)
 }
 
+const OTHER_REPOSITORIES: GitHubError = GitHubError::Unreadable("a token for other repositories than asked for");
+/// How long the revocation of a token may take that nobody got.
+const DISCARD_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the agent waits at its end for tokens to arrive and be revoked. With the second in which it answers, it ends
+/// before `apptoken-agent -k` gives up.
+const END_OF_MINTS: Duration = Duration::from_secs(2);
 /// Choices listed in a refusal.
 const MAX_CHOICES: usize = 100;

@@ -13,6 +13,7 @@ pub mod flight;
 pub mod github;
 mod guard;
 pub mod handler;
+pub mod http;
 pub mod jwt;
 pub mod key;
 pub mod keyring;
@@ -37,6 +38,7 @@ pub mod socket;
 mod start;
 pub mod state;
 pub mod tokens;
+pub mod unclaimed;
 mod whoami;
 
 use std::path::PathBuf;

@@ -21,6 +21,12 @@ impl Reason {
     pub(super) fn no_proxy(name: &str) -> Self {
         Self { text: format!("{name} is no address of a proxy"), lasts: true, hint: CHECK_THE_WAY }
     }
+
+    /// The system starts no thread.
+    pub(super) fn no_thread(error: &io::Error) -> Self {
+        let hint = "let the agent have more memory and more threads, or end other programs";
+        Self { text: format!("no thread can be started for it: {error}"), lasts: false, hint }
+    }
 }
 
 /// Puts an error into words. Where there are none it is the innermost error, which is the system's; the outer ones repeat

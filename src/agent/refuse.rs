@@ -67,6 +67,27 @@ pub fn refuse(error: &GitHubError, key: &HeldKey, asked: Asked<'_>) -> Refusal {
             .hint("give the number shown as \"App ID\" on the App's settings page; an installation ID is another number"),
         GitHubError::ClockSkew(ahead) => Refusal::new(Code::ClockSkew, skew(host, *ahead))
             .hint("set the clock: timedatectl set-ntp true"),
+        GitHubError::ClockTooFar(ahead) => Refusal::new(
+            Code::ClockSkew,
+            format!("{}, and the agent makes up for a day at most", skew(host, Some(*ahead))),
+        )
+        .hint("set the clock: timedatectl set-ntp true"),
+        GitHubError::OtherInstallation(told) => Refusal::new(
+            Code::GithubUnavailable,
+            format!("{} answered for installation {told}, which is not the one asked about", key.api_url),
+        )
+        .hint(MIXED_UP),
+        GitHubError::OtherAccount => other_account(key, asked),
+        GitHubError::OtherApp => Refusal::new(
+            Code::AppMismatch,
+            format!("{} answered for another App than App {app}", key.api_url),
+        )
+        .hint(MIXED_UP),
+        GitHubError::LongLived(seconds) => Refusal::new(
+            Code::GithubUnavailable,
+            format!("{} granted a token that lives {seconds} seconds, and GitHub's live an hour", key.api_url),
+        )
+        .hint(MIXED_UP),
         GitHubError::NotFound => not_found(key, asked),
         GitHubError::Suspended => Refusal::new(Code::Suspended, format!("the installation{} is suspended", on(asked)))
             .hint("an owner of the account can unsuspend it under Settings, GitHub Apps"),
@@ -116,8 +137,20 @@ pub fn refuse(error: &GitHubError, key: &HeldKey, asked: Asked<'_>) -> Refusal {
                 .hint("try again; see https://www.githubstatus.com/ if it stays so")
         }
         GitHubError::Unreadable(what) => Refusal::new(Code::GithubUnavailable, format!("{} answered with {what}", key.api_url))
-            .hint("check that the address is that of a GitHub REST API, and that no proxy answers in its place"),
+            .hint(MIXED_UP),
     }
+}
+
+const MIXED_UP: &str = "check that the address is that of a GitHub REST API, and that no proxy answers in its place";
+
+fn other_account(key: &HeldKey, asked: Asked<'_>) -> Refusal {
+    let account = match asked {
+        Asked::Token(Target::Repo(repo)) => format!("`{}`", repo.owner),
+        Asked::Token(Target::Owner(owner)) => format!("`{owner}`"),
+        Asked::App | Asked::Token(Target::Id(_) | Target::Sole) => "that of the installation".to_owned(),
+    };
+    Refusal::new(Code::GithubUnavailable, format!("{} answered for another account than {account}", key.api_url))
+        .hint("if the account or the repository was renamed or moved, ask for it by its present name")
 }
 
 fn not_found(key: &HeldKey, asked: Asked<'_>) -> Refusal {

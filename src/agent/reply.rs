@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::clock;
 use super::network::{self, Reason};
+use crate::ids::InstallationId;
 
 /// A reply that has arrived whole.
 pub(super) struct Reply {
@@ -157,6 +158,16 @@ pub enum GitHubError {
     AppHasNoKey,
     /// 401 about times that repeating with GitHub's own time did not mend; how far its clock is ahead, if it said.
     ClockSkew(Option<i64>),
+    /// The same, when its clock is so many seconds ahead that ours is not corrected.
+    ClockTooFar(i64),
+    /// Another installation than the one that was asked about.
+    OtherInstallation(InstallationId),
+    /// An installation that is not on the account that was asked about.
+    OtherAccount,
+    /// Another App than the one that asked.
+    OtherApp,
+    /// A token that lives so many seconds, which is longer than any of GitHub's.
+    LongLived(i64),
     /// 404: not there, or not to be seen by this App.
     NotFound,
     /// 403: the installation is suspended.

@@ -43,7 +43,8 @@ impl Signals {
     }
 }
 
-/// Serves until a signal ends it; then answers what is under way, for a second at most, and forgets everything.
+/// Serves until a signal ends it; then answers what is under way, for a second at most, forgets everything, and revokes the
+/// tokens that arrive all the same.
 pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signals, max_connections: usize) {
     let lobby = Arc::new(Lobby::default());
     let accepting = tokio::spawn(accept(listener, Arc::clone(&agent), Arc::clone(&lobby), max_connections));
@@ -69,6 +70,7 @@ pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signa
     lobby.close();
     let _ = timeout(LAST_WORDS, lobby.emptied()).await;
     agent.forget_all();
+    agent.end_mints().await;
 }
 
 /// Starts to serve each connection whose peer is ours, making room if there are too many.

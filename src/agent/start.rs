@@ -22,6 +22,7 @@ use super::audit::Audit;
 use super::confirm::Confirm;
 use super::daemon::{self, Half, HeldSignals};
 use super::handler::{Agent, Rules};
+use super::http::Http;
 use super::record::Record;
 use super::server::{self, Signals};
 use super::socket::{self, Socket};
@@ -152,7 +153,7 @@ fn serve<T>(
     let failed = |error: io::Error| Failure::new(format!("cannot start: {error}"));
     daemon::refuse_tracer()?;
     let max_connections = daemon::make_room(MAX_CONNECTIONS);
-    let agent = Agent::new(rules(args)?, clock::system);
+    let agent = Agent::new(rules(args)?, clock::system, Http::Threads);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let signals = runtime.block_on(async { Signals::new() }).map_err(failed)?;
     drop(held);

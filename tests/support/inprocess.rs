@@ -9,6 +9,7 @@ use std::time::Duration;
 use apptoken::agent::clock::Now;
 use apptoken::agent::confirm::Confirm;
 use apptoken::agent::handler::{Agent, Rules};
+use apptoken::agent::http::Http;
 use apptoken::agent::peer::Peer;
 use apptoken::pem;
 use apptoken::protocol::{Request, written};
@@ -35,7 +36,7 @@ impl InProcess {
         github.stop_clock(START.unix);
         let rules = Rules { max_lifetime: None, idle: None, confirm: Confirm::from_env(), audit: None, debug: false };
         let runtime = runtime::Builder::new_current_thread().enable_all().build().expect("a runtime needs only memory");
-        Self { github, agent: Agent::new(rules, clock), runtime }
+        Self { github, agent: Agent::new(rules, clock, Http::Here), runtime }
     }
 
     /// Carries a request out, and waits for GitHub if need be.

@@ -28,6 +28,7 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use apptoken::agent::clock;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, Uid};
 use serde_json::{Value, json};
@@ -312,6 +313,11 @@ fn path_with_our_programs() -> OsString {
     let ours = Path::new(APPTOKEN).parent().expect("a program is in a directory").to_owned();
     let theirs = env::var_os("PATH").expect("the tests have a PATH");
     env::join_paths([ours].into_iter().chain(env::split_paths(&theirs))).expect("no directory in PATH has a colon")
+}
+
+/// When a token ends that is granted now, as GitHub writes it.
+pub(crate) fn in_an_hour() -> String {
+    clock::rfc3339(clock::system().unix + 3600)
 }
 
 /// Every file in a directory and those below it.

@@ -97,7 +97,7 @@ fn is_handed_out_whole(granted: Granted) {
     assert!(!token.is_empty() && token.bytes().all(|byte| byte.is_ascii_graphic()), "this is no token: {token:?}");
     assert!((0..=i64::from(u32::MAX)).contains(&granted.life.seconds()));
     let answer = Ok(Answer::Token(TokenAnswer {
-        token: granted.token,
+        token: token.as_str().into(),
         expires_at: rfc3339(granted.expires),
         host: KEY.host.clone(),
         installation_id: InstallationId(7),
