@@ -36,6 +36,8 @@
 //! - `agent::start`, made of the steps in `agent::daemon`: the start, in the order that keeps other processes out
 //! - `agent::socket`, `agent::record`: where the agent listens, and how later shells find it
 //! - `agent::server` with `agent::peer`: who may connect, where a message ends, how long it may take
+//! - `agent::fair`, `agent::guesses`, `agent::worker`: turns between the processes that ask, delays for those that guess a
+//!   passphrase, and threads for work that takes long
 //! - `agent::handler`: what is done about each request: the one match, and the gate that a lock closes
 //! - `agent::state` with `agent::keyring`, `agent::tokens` (on the `agent::shelf`) and `agent::lock`: what is held, what time
 //!   takes from it, what a lock makes of it; synchronous, and handed the time by `agent::clock`

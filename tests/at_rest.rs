@@ -25,7 +25,8 @@ fn whichever_byte_of_a_stored_key_is_changed_it_is_refused_with_a_sentence() {
     w.start_agent(NO_OPTIONS);
     // With little memory, so that each try takes no time; the format is the same.
     let pkcs1 = AppKey::from_wire(&pem::read(KEY.as_bytes()).expect("a key").wire).expect("a key").pkcs1;
-    let sealed = sealed::seal(&pkcs1, &PASSPHRASE.into(), Params { memory: 8, passes: 1, lanes: 1 });
+    let sealed =
+        sealed::seal(&pkcs1, &PASSPHRASE.into(), Params { memory: 8, passes: 1, lanes: 1 }).expect("there is memory");
     let add = |name: &str, file: &[u8]| -> Run {
         w.file(name, file);
         let app = APP_ID.to_string();

@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::clock::Clock;
+use super::fair::{FairQueue, Limits, Overloaded, Permit, Standing, Waiters};
 use super::guard::guard;
 use super::http::{Http, Place, Thread};
 use super::network::Reason;
@@ -21,9 +22,9 @@ pub(super) struct Api {
     clock: Clock,
     /// How far its clock is ahead of ours, in seconds, as learnt from its `Date`.
     ahead: AtomicI64,
-    turns: Arc<Semaphore>,
+    turns: Arc<FairQueue>,
     /// A part of the turns for each App, so that one that asks for much leaves some to the others.
-    shares: Mutex<HashMap<AppId, Arc<Semaphore>>>,
+    shares: Mutex<HashMap<AppId, Arc<FairQueue>>>,
     /// One large answer is received at a time, so that the memory for them is bounded.
     pub(super) large: Arc<Semaphore>,
     thread: Place,
@@ -37,11 +38,10 @@ pub(super) struct Apis {
     known: Mutex<HashMap<String, Arc<Api>>>,
 }
 
-/// Leave to ask, until it is dropped. The semaphores are never closed. It is owned, since a request may go on when whoever
-/// made it has left.
+/// Leave to ask, until it is dropped.
 pub(super) struct Turn {
-    _share: Result<OwnedSemaphorePermit, AcquireError>,
-    _turn: Result<OwnedSemaphorePermit, AcquireError>,
+    _share: Permit,
+    _turn: Permit,
 }
 
 /// How far one call has come with its tries.
@@ -76,7 +76,7 @@ impl Api {
         Self {
             clock,
             ahead: AtomicI64::new(0),
-            turns: Arc::new(Semaphore::new(MAX_AT_ONCE)),
+            turns: FairQueue::new(turns(MAX_AT_ONCE)),
             shares: Mutex::default(),
             large: Arc::new(Semaphore::new(1)),
             thread: Place::default(),
@@ -94,15 +94,17 @@ impl Api {
         self.thread.thread(http).map_err(|error| GitHubError::Unreachable(Reason::no_thread(&error)))
     }
 
-    /// Waits until this App may ask, and it is its turn; refuses at once when that takes longer than the tries may.
-    pub(super) async fn turn(&self, app: &AppId, tries: &Tries) -> Result<Turn, GitHubError> {
+    /// Waits until this App may ask, and it is the turn of one of those who wait for the answer; refuses at once when that
+    /// takes longer than the tries may.
+    pub(super) async fn turn(&self, app: &AppId, waiters: &Waiters, tries: &Tries) -> Result<Turn, GitHubError> {
         let share = self.share(app);
         loop {
             let turn = async {
-                let share = Arc::clone(&share).acquire_owned().await;
-                Turn { _share: share, _turn: Arc::clone(&self.turns).acquire_owned().await }
+                let of_app = share.acquire(waiters, Standing::New).await?;
+                Ok(Turn { _share: of_app, _turn: self.turns.acquire(waiters, Standing::New).await? })
             };
-            let turn = timeout_at(tries.until, turn).await.map_err(|_| GitHubError::Timeout)?;
+            let turn = timeout_at(tries.until, turn).await.unwrap_or(Err(Overloaded));
+            let turn = turn.map_err(|Overloaded| GitHubError::Timeout)?;
             let Some(left) = self.pause_left(app) else {
                 return Ok(turn);
             };
@@ -149,12 +151,12 @@ impl Api {
         Ok(())
     }
 
-    fn share(&self, app: &AppId) -> Arc<Semaphore> {
+    fn share(&self, app: &AppId) -> Arc<FairQueue> {
         let mut shares = guard(&self.shares);
         if shares.len() >= MAX_APIS {
             shares.retain(|_, share| Arc::strong_count(share) > 1);
         }
-        Arc::clone(shares.entry(app.clone()).or_insert_with(|| Arc::new(Semaphore::new(MAX_OF_ONE_APP))))
+        Arc::clone(shares.entry(app.clone()).or_insert_with(|| FairQueue::new(turns(MAX_OF_ONE_APP))))
     }
 
     fn pause(&self, app: &AppId, span: Duration) {
@@ -182,6 +184,11 @@ impl Tries {
         let until = self.until.min(Instant::now() + TRY_DEADLINE);
         timeout_at(until, work).await.unwrap_or(Err(GitHubError::Timeout))
     }
+}
+
+/// So many at once, and no limit to those that wait: each has a connection or a place among the calls in flight.
+fn turns(at_once: usize) -> Limits {
+    Limits { at_once, waiting: usize::MAX, waiting_of_one: usize::MAX }
 }
 
 /// How long to wait after so many failures: twice as long each time, and never all who failed at once.
@@ -216,6 +223,11 @@ const MAX_APIS: usize = 100;
 mod tests {
     use super::*;
     use crate::agent::clock;
+    use crate::agent::fair::ShareKey;
+
+    fn anyone() -> Waiters {
+        ShareKey::Unknown.into()
+    }
 
     #[test]
     fn waits_double_and_differ() {
@@ -233,12 +245,15 @@ mod tests {
         let (api, paused, other) = (Api::new(clock::system), AppId::Number(1), AppId::Number(2));
         let limited = |seconds| GitHubError::RateLimited(Some(seconds));
         api.after(limited(3600), &paused, &mut Tries::new()).await.expect("another try");
-        assert_eq!(api.turn(&paused, &Tries::new()).await.err(), Some(limited(3600)));
-        assert!(api.turn(&other, &Tries::new()).await.is_ok());
+        assert_eq!(api.turn(&paused, &anyone(), &Tries::new()).await.err(), Some(limited(3600)));
+        assert!(api.turn(&other, &anyone(), &Tries::new()).await.is_ok());
         api.after(limited(0), &paused, &mut Tries::new()).await.expect("another try");
-        assert!(api.turn(&paused, &Tries::new()).await.is_err(), "a shorter pause does not end a longer one");
+        assert!(
+            api.turn(&paused, &anyone(), &Tries::new()).await.is_err(),
+            "a shorter pause does not end a longer one"
+        );
         api.after(limited(0), &other, &mut Tries::new()).await.expect("another try");
-        assert!(api.turn(&other, &Tries::new()).await.is_ok());
+        assert!(api.turn(&other, &anyone(), &Tries::new()).await.is_ok());
     }
 
     #[tokio::test]
@@ -273,6 +288,6 @@ mod tests {
         assert_eq!(api.after(unavailable.clone(), &app, &mut Tries::new()).await, Err(unavailable));
         let limited = GitHubError::RateLimited(Some(u64::MAX));
         api.after(limited, &app, &mut Tries::new()).await.expect("another try");
-        assert!(api.turn(&app, &Tries::new()).await.is_err());
+        assert!(api.turn(&app, &anyone(), &Tries::new()).await.is_err());
     }
 }

@@ -42,13 +42,17 @@ pub struct PassphraseKey(Zeroizing<[u8; 32]>);
 
 impl PassphraseKey {
     /// Derives it; takes as long as `params`, which must be valid, ask for.
-    pub fn derive(passphrase: &Secret<str>, salt: &Salt, params: Params) -> Self {
+    pub fn derive(passphrase: &Secret<str>, salt: &Salt, params: Params) -> Result<Self, OutOfMemory> {
         let params = params.to_argon2().expect("whoever chose the parameters chose valid ones");
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let mut key = Zeroizing::new([0; 32]);
-        on_wiped_stack(|| argon2.hash_password_into(passphrase.expose().as_bytes(), salt, &mut *key))
-            .expect("salt, key and passphrase have lengths that Argon2 takes");
-        Self(key)
+        match on_wiped_stack(|| argon2.hash_password_into(passphrase.expose().as_bytes(), salt, &mut *key)) {
+            Err(argon2::Error::OutOfMemory) => Err(OutOfMemory),
+            derived => {
+                derived.expect("salt, key and passphrase have lengths that Argon2 takes");
+                Ok(Self(key))
+            }
+        }
     }
 
     /// Encrypts; what is `associated` is not in the result, but it opens only together with the same.
@@ -67,6 +71,10 @@ impl PassphraseKey {
         Aes256Gcm::new(&Key::<Aes256Gcm>::from(*self.0))
     }
 }
+
+/// The system does not give the memory that a derivation needs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfMemory;
 
 /// Bytes that nobody can guess, for a salt or a nonce.
 pub fn random<const N: usize>() -> [u8; N] {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 use super::clock::Now;
+use super::fair::ShareKey;
 use super::github::{GitHub, Probe};
 use super::handler::Agent;
 use super::keyring::HeldKey;
@@ -61,11 +62,12 @@ impl Agent {
     ) -> Result<(), Stop> {
         let scope = || "a look at the way to GitHub".to_owned();
         self.confirm(key, scope, peer).await.map_err(Stop::at("app", "the key was not used"))?;
-        let slug = found.way(self.github.probe(&Signing::of(key)).await, key)?;
-        let all = self.installations(key).await;
+        let share = ShareKey::of_process(peer.pid);
+        let slug = found.way(self.github.probe(&Signing::of(key, share)).await, key)?;
+        let all = self.installations(key, share).await;
         let all = all.map_err(Stop::at("installations", "where the App is installed is not known"))?;
         found.installations(&all, key, slug.as_deref())?;
-        let (token, warning) = self.try_token(asked.clone(), key, &all).await.map_err(Stop::at("token", ""))?;
+        let (token, warning) = self.try_token(asked.clone(), key, &all, share).await.map_err(Stop::at("token", ""))?;
         found.token(&token, warning);
         Ok(())
     }
@@ -76,13 +78,14 @@ impl Agent {
         mut asked: TokenRequest,
         key: &Arc<HeldKey>,
         all: &[Installation],
+        share: ShareKey,
     ) -> Result<(TokenInfo, Option<String>), Refusal> {
         let chosen = asked.owner.is_some() || asked.repo.is_some() || key.installation.is_some();
         if !chosen && asked.installation_id.is_none() && all.len() > 1 {
             asked.installation_id = all.iter().find(|one| !one.suspended).or(all.first()).map(|one| one.id);
         }
         let question = Arc::new(Question::read(asked, Arc::clone(key))?);
-        let token = self.obtain(&question).await?;
+        let token = self.obtain(&question, share).await?;
         self.still_held(key)?;
         let told = serde_json::from_slice(token.line.expose()).expect("an answer has what is told of it");
         Ok((told, question.warning.clone()))

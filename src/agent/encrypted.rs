@@ -13,6 +13,7 @@
 //! What deriving costs is for the file to say. It is held against bounds while it is read, before anything is derived. PBES2
 //! is read here and not by the crate `pkcs5`, which panics on a short IV and a cost of zero; both come from the file.
 
+use std::hint::black_box;
 use std::num::NonZeroU32;
 
 use aes_gcm::aead::consts::U16;
@@ -69,6 +70,8 @@ pub enum NotOpened {
     Newer,
     /// The passphrase does not open it, or it is damaged: that looks the same.
     WrongPassphrase,
+    /// The system does not give the memory that opening it takes.
+    OutOfMemory,
 }
 
 impl Packed {
@@ -114,7 +117,7 @@ impl Encrypted {
         match &self.0 {
             Form::Sealed(file) => Ok(file.open(passphrase)?),
             Form::Pkcs8 { derivation, cipher, iv, ciphertext } => {
-                let key = derivation.derive(passphrase, cipher.key_length());
+                let key = derivation.derive(passphrase, cipher.key_length())?;
                 cipher.decrypt(&key, iv, ciphertext).ok_or(NotOpened::WrongPassphrase)
             }
             Form::OldPem { cipher, iv, ciphertext } => {
@@ -136,7 +139,7 @@ impl Encrypted {
             Form::Pkcs8 { derivation: Derivation::Pbkdf2 { iterations, .. }, .. } => (0, iterations.get().into()),
             Form::Pkcs8 { derivation: Derivation::Scrypt { params, .. }, .. } => {
                 let (cost, block, lanes) = (1 << params.log_n(), u64::from(params.r()), u64::from(params.p()));
-                ((cost + lanes) * block * 128, cost * block * lanes)
+                (scrypt_memory(params), cost * block * lanes)
             }
             Form::OldPem { .. } => (0, 1),
             Form::PemEnc(_) => (0, PEM_ENC_ITERATIONS.get().into()),
@@ -164,17 +167,35 @@ enum Derivation {
 }
 
 impl Derivation {
-    fn derive(&self, passphrase: &Secret<str>, length: usize) -> Zeroizing<Vec<u8>> {
+    fn derive(&self, passphrase: &Secret<str>, length: usize) -> Result<Zeroizing<Vec<u8>>, NotOpened> {
         let passphrase = passphrase.expose().as_bytes();
         let mut key = Zeroizing::new(vec![0; length]);
         match self {
             Self::Pbkdf2 { prf, iterations, salt } => pbkdf2::derive(*prf, *iterations, salt, passphrase, &mut key),
             Self::Scrypt { params, salt } => {
+                ensure_memory(scrypt_memory(params))?;
                 scrypt::scrypt(passphrase, salt, params, &mut key).expect("scrypt makes keys of this length");
             }
         }
-        key
+        Ok(key)
     }
+}
+
+/// Bytes that scrypt needs at once.
+fn scrypt_memory(params: &scrypt::Params) -> u64 {
+    ((1 << params.log_n()) + u64::from(params.p())) * u64::from(params.r()) * 128
+}
+
+/// Checks that the system gives so much memory. The crate `scrypt` allocates by itself, and the process would abort where
+/// that fails.
+fn ensure_memory(bytes: u64) -> Result<(), NotOpened> {
+    let bytes = usize::try_from(bytes).ok().and_then(|bytes| bytes.checked_add(SPARE_MEMORY));
+    let bytes = bytes.ok_or(NotOpened::OutOfMemory)?;
+    let mut memory = Vec::<u8>::new();
+    let reserved = memory.try_reserve_exact(bytes);
+    // An allocation that nobody uses may be optimized away.
+    black_box(&mut memory);
+    reserved.map_err(|_| NotOpened::OutOfMemory)
 }
 
 /// The ciphers that OpenSSL is asked for, all in CBC mode.
@@ -394,6 +415,7 @@ impl From<NotUnsealed> for NotOpened {
             NotUnsealed::OutOfBounds => Self::OutOfBounds,
             NotUnsealed::Newer => Self::Newer,
             NotUnsealed::WrongPassphrase => Self::WrongPassphrase,
+            NotUnsealed::OutOfMemory => Self::OutOfMemory,
         }
     }
 }
@@ -405,6 +427,8 @@ const MAX_WIRE: usize = MAX_KEY.div_ceil(3) * 4;
 const MAX_ITERATIONS: u32 = 10_000_000;
 /// Most memory that scrypt may use, in bytes: as much as a sealed file may, and some for its lanes; OpenSSL asks for 16 MiB.
 const MAX_SCRYPT_MEMORY: u128 = 257 << 20;
+/// Memory that must be free beside what scrypt needs, in bytes: other threads may allocate between the check and the use.
+const SPARE_MEMORY: usize = 4 << 20;
 /// Most that scrypt may go through, in bytes: some seconds.
 const MAX_SCRYPT_WORK: u128 = 1 << 30;
 
@@ -512,6 +536,7 @@ mod tests {
     fn in_pkcs8(passphrase: &str) -> Vec<u8> {
         let (prf, iterations) = (pbkdf2::PBKDF2_HMAC_SHA1, NonZeroU32::MIN);
         let key = Derivation::Pbkdf2 { prf, iterations, salt: b"salt".to_vec() }.derive(&passphrase.into(), 32);
+        let key = key.expect("it takes no memory");
         let derivation = algorithm(PBKDF2, &sequence(&[&octets(b"salt"), &integer(1)]));
         pkcs8_of(&derivation, &aes256(), &encrypted::<Aes256>(&key))
     }

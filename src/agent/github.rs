@@ -23,6 +23,7 @@ use tokio::time::timeout;
 
 use super::api::{Api, Apis, TRY_DEADLINE, Tries, Turn};
 use super::clock::{self, Clock, Life, Now};
+use super::fair::Waiters;
 use super::http::Http;
 use super::network::Reason;
 use super::reply::{GitHubError, Reply};
@@ -56,6 +57,8 @@ pub trait Caller: Send + Sync {
     fn api_url(&self) -> &str;
     /// The App, which is who GitHub counts requests by.
     fn app_id(&self) -> &AppId;
+    /// The peers that wait for the answer, whose turns it may use.
+    fn waiters(&self) -> &Waiters;
     /// What goes after `Bearer`: a token, or a JWT as of `now`, in seconds since 1970.
     fn credential(&self, now: i64) -> Credential<'_>;
 }
@@ -233,7 +236,7 @@ impl GitHub {
         let api = self.apis.of(caller.api_url());
         let mut tries = Tries::new();
         loop {
-            let turn = api.turn(caller.app_id(), &tries).await?;
+            let turn = api.turn(caller.app_id(), caller.waiters(), &tries).await?;
             let attempt = async {
                 let credential = caller.credential(api.now()).await?;
                 let thread = api.thread(self.http)?;

@@ -3,23 +3,28 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
-use tokio::task::spawn_blocking;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::audit::Audit;
 use super::clock::{Clock, Now};
 use super::confirm::{Confirm, PATIENCE, Verdict};
+use super::derive::OutOfMemory;
+use super::fair::{FairQueue, Limits, Overloaded, Permit, ShareKey, Standing};
 use super::flight::Flights;
 use super::github::GitHub;
 use super::guard::guard;
+use super::guesses::Guesses;
 use super::http::Http;
 use super::keyring::HeldKey;
-use super::lock::{LockKey, Salt, new_salt, penalty};
+use super::lock::{LockKey, Salt, new_salt};
+use super::opening::{Importing, no_memory};
 use super::peer::Peer;
 use super::question::WaitingMemory;
 use super::state::{Found, Held, NotUnlocked, Place, State};
 use super::tokens::{ScopeId, Token};
 use super::unclaimed::Unclaimed;
+use super::worker::{NotDone, Worker};
 use crate::lifetime;
 use crate::protocol::{
     Answer, Code, Done, Installations, KeyChoice, Keys, PROTOCOL, Pong, Refusal, Request, Status, TokenInfo,
@@ -31,9 +36,11 @@ pub struct Agent {
     state: Mutex<State>,
     /// When something was last asked for, in time since boot.
     asked: Mutex<Duration>,
-    failed_unlocks: Mutex<u32>,
+    guesses: Mutex<Guesses>,
     /// Deriving a lock's key takes 64 MiB; one at a time.
-    deriving: Arc<Semaphore>,
+    deriving: Arc<FairQueue>,
+    deriver: Worker,
+    pub(super) importing: Importing,
     started: Now,
     pub(super) rules: Rules,
     pub(super) clock: Clock,
@@ -67,8 +74,10 @@ impl Agent {
         Arc::new(Self {
             state: Mutex::default(),
             asked: Mutex::new(now.boot),
-            failed_unlocks: Mutex::default(),
-            deriving: Arc::new(Semaphore::new(1)),
+            guesses: Mutex::default(),
+            deriving: FairQueue::new(DERIVATIONS),
+            deriver: Worker::new("derive"),
+            importing: Importing::new(),
             started: now,
             rules,
             clock,
@@ -88,30 +97,31 @@ impl Agent {
             let now = self.state(|_, now| now);
             *guard(&self.asked) = now.boot;
         }
+        let share = ShareKey::of_process(peer.pid);
         match request {
             Request::Ping => Ok(Answer::Pong(self.pong())),
             Request::Status => Ok(Answer::Status(self.status())),
             Request::GetToken(asked) => self.token(asked, peer).await,
-            Request::AddKey(key) => self.add(*key).await.map(Answer::Added),
-            Request::CheckKey(key) => self.check_key(*key).await.map(Answer::Checked),
-            Request::SealKey(key) => self.seal_key(*key).await.map(Answer::Sealed),
+            Request::AddKey(key) => self.add(*key, share).await.map(Answer::Added),
+            Request::CheckKey(key) => self.check_key(*key, share).await.map(Answer::Checked),
+            Request::SealKey(key) => self.seal_key(*key, share).await.map(Answer::Sealed),
             Request::ListKeys => Ok(Answer::Keys(Keys {
                 keys: self.held(|held, now| held.keyring.iter().map(|key| key.info(now)).collect())?,
             })),
             // Who asks for one of these and leaves has asked for it all the same.
             Request::RemoveKey(which) => {
-                self.to_the_end(|agent| async move { agent.remove(which).await.map(Answer::Removed) }).await
+                self.to_the_end(|agent| async move { agent.remove(which, share).await.map(Answer::Removed) }).await
             }
             Request::RemoveAllKeys(how) => {
-                self.to_the_end(|agent| async move { agent.remove_all(how).await.map(Answer::Removed) }).await
+                self.to_the_end(|agent| async move { agent.remove_all(how, share).await.map(Answer::Removed) }).await
             }
             Request::Revoke(which) => {
-                self.to_the_end(|agent| async move { agent.revoke(which).await.map(Answer::Revoked) }).await
+                self.to_the_end(|agent| async move { agent.revoke(which, share).await.map(Answer::Revoked) }).await
             }
             Request::Lock(with) => {
-                self.to_the_end(|agent| async move { agent.lock(with.passphrase).await.map(Answer::Done) }).await
+                self.to_the_end(|agent| async move { agent.lock(with.passphrase, share).await.map(Answer::Done) }).await
             }
-            Request::Unlock(with) => self.unlock(with.passphrase).await.map(Answer::Done),
+            Request::Unlock(with) => self.unlock(with.passphrase, share).await.map(Answer::Done),
             Request::Installations(choice) => self.where_installed(&choice, peer).await.map(Answer::Installations),
             Request::Whoami(choice) => self.whoami(choice, peer).await.map(Answer::Whoami),
             Request::Diagnose(asked) => self.diagnose(asked, peer).await.map(Answer::Diagnosis),
@@ -185,53 +195,82 @@ impl Agent {
     async fn where_installed(&self, choice: &KeyChoice, peer: Peer) -> Result<Installations, Refusal> {
         let key = self.choose(choice.app.as_deref(), choice.host.as_ref())?;
         self.confirm(&key, || "a list of its installations".to_owned(), peer).await?;
-        self.installations(&key).await.map(|installations| Installations { installations })
+        self.installations(&key, ShareKey::of_process(peer.pid))
+            .await
+            .map(|installations| Installations { installations })
     }
 
-    async fn lock(&self, passphrase: Secret<str>) -> Result<Done, Refusal> {
+    async fn lock(&self, passphrase: Secret<str>, share: ShareKey) -> Result<Done, Refusal> {
         if passphrase.expose().is_empty() {
             return Err(Refusal::new(Code::BadRequest, "an empty passphrase locks nothing").hint("choose another"));
         }
         self.held(|_, _| ())?;
+        let turn = self.turn_to_derive(share, Standing::New).await?;
+        // Another may have locked it meanwhile, here and below.
+        self.held(|_, _| ())?;
         let salt = new_salt();
-        let key = self.derive(passphrase, salt).await;
-        // Another may have locked it meanwhile.
+        let key = self.derive(passphrase, salt, turn).await?;
         self.held(|_, _| ())?;
         on_wiped_stack(|| self.state(|state, _| state.lock(&key, salt)));
         Ok(Done {})
     }
 
-    async fn unlock(&self, passphrase: Secret<str>) -> Result<Done, Refusal> {
-        let Some(salt) = self.state(|state, _| state.salt()) else {
-            return Err(not_locked());
-        };
-        let key = self.derive(passphrase, salt).await;
+    async fn unlock(&self, passphrase: Secret<str>, share: ShareKey) -> Result<Done, Refusal> {
+        let salt = || self.state(|state, _| state.salt()).ok_or_else(not_locked);
+        salt()?;
+        let turn = self.turn_to_unlock(share).await?;
+        // Another may have unlocked it meanwhile.
+        let key = self.derive(passphrase, salt()?, turn).await?;
         match on_wiped_stack(|| self.state(|state, _| state.unlock(&key))) {
             Ok(()) => {
-                *guard(&self.failed_unlocks) = 0;
+                guard(&self.guesses).clear();
                 self.key_added.notify_one();
-                return Ok(Done {});
+                Ok(Done {})
             }
-            Err(NotUnlocked::NotLocked) => return Err(not_locked()),
-            Err(NotUnlocked::WrongPassphrase) => {}
+            Err(NotUnlocked::NotLocked) => Err(not_locked()),
+            Err(NotUnlocked::WrongPassphrase) => {
+                let until = guard(&self.guesses).failed(share, Instant::now());
+                sleep_until(until).await;
+                let refusal = Refusal::new(Code::Denied, "that is not the passphrase");
+                Err(refusal.hint("try again; each wrong one takes longer"))
+            }
         }
-        let failures = {
-            let mut failures = guard(&self.failed_unlocks);
-            *failures = failures.saturating_add(1);
-            *failures
-        };
-        tokio::time::sleep(penalty(failures)).await;
-        Err(Refusal::new(Code::Denied, "that is not the passphrase").hint("try again; each wrong one takes longer"))
     }
 
-    async fn derive(&self, passphrase: Secret<str>, salt: Salt) -> LockKey {
-        let turn = Arc::clone(&self.deriving).acquire_owned().await.expect("the semaphore is never closed");
+    /// Waits until this process may try a passphrase. One that gave wrong ones waits for its own delay first, and then behind
+    /// those that gave none.
+    async fn turn_to_unlock(&self, share: ShareKey) -> Result<Permit, Refusal> {
+        loop {
+            let blocked_until = || guard(&self.guesses).blocked_until(share, Instant::now());
+            let before = blocked_until();
+            if let Some(until) = before {
+                sleep_until(until).await;
+            }
+            let standing = if before.is_some() { Standing::Known } else { Standing::New };
+            let turn = self.turn_to_derive(share, standing).await?;
+            // Another guess of the same process may have failed while this one waited.
+            if blocked_until().is_none_or(|until| until <= Instant::now()) {
+                return Ok(turn);
+            }
+        }
+    }
+
+    async fn turn_to_derive(&self, share: ShareKey, standing: Standing) -> Result<Permit, Refusal> {
+        let waiters = share.into();
+        let turn = timeout(MAX_WAIT, self.deriving.acquire(&waiters, standing)).await.unwrap_or(Err(Overloaded));
+        turn.map_err(|Overloaded| {
+            Refusal::new(Code::Busy, "too many passphrases wait to be checked").hint("try again in a moment")
+        })
+    }
+
+    async fn derive(&self, passphrase: Secret<str>, salt: Salt, turn: Permit) -> Result<LockKey, Refusal> {
         let derive = move || {
             // With the work, not with who waits for it: those may leave.
             let _turn = turn;
             LockKey::derive(&passphrase, &salt)
         };
-        spawn_blocking(derive).await.expect("deriving does not panic")
+        let derived = self.deriver.run(derive).await.map_err(|NotDone| no_memory())?;
+        derived.map_err(|OutOfMemory| no_memory())
     }
 
     fn is_locked(&self) -> bool {
@@ -294,5 +333,9 @@ pub(super) fn gone() -> Refusal {
 }
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
+/// One derivation at a time, for it takes 64 MiB. Of each process one more waits, the newest; a passphrase is kept for each.
+const DERIVATIONS: Limits = Limits { at_once: 1, waiting: 1024, waiting_of_one: 1 };
+/// How long a passphrase may wait for its turn.
+const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Cached tokens that a status tells of.
 const MAX_TOKENS_TOLD: usize = 100;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::clock;
+use super::fair::ShareKey;
 use super::github::{api_base, host_of_api};
 use super::handler::{Agent, gone};
 use super::key::AppKey;
@@ -30,15 +31,15 @@ impl Agent {
     }
 
     /// Holds a new key, once it is known to be good.
-    pub(super) async fn add(&self, new: NewKey) -> Result<Added, Refusal> {
+    pub(super) async fn add(&self, new: NewKey, share: ShareKey) -> Result<Added, Refusal> {
         // A locked agent has no business asking GitHub.
         self.held(|_, _| ())?;
         self.judge(&new)?;
         let api = Api::new(new.host.as_ref(), new.api_url.as_deref())?;
-        let opened = self.open(new.key, new.passphrase).await?;
+        let opened = self.open(new.key, new.passphrase, share).await?;
         let mut key =
             HeldKey { installation: new.installation_id, confirm: new.confirm, ..held_key(opened, new.app_id, api) };
-        let (slug, warning) = self.check(&mut key, new.offline).await?;
+        let (slug, warning) = self.check(&mut key, new.offline, share).await?;
         let (key, now) = self.held(|held, now| {
             let before = held.keyring.get(&key.fingerprint).cloned();
             let wanted = slug.clone().unwrap_or_else(|| format!("app-{}", key.app_id));
@@ -73,22 +74,22 @@ impl Agent {
     }
 
     /// Forgets one key: by name, by fingerprint, or by itself.
-    pub(super) async fn remove(self: &Arc<Self>, which: RemoveKey) -> Result<Removed, Refusal> {
+    pub(super) async fn remove(self: &Arc<Self>, which: RemoveKey, share: ShareKey) -> Result<Removed, Refusal> {
         let fingerprint = on_wiped_stack(|| AppKey::from_wire(&which.key).map(|key| key.fingerprint));
         let name = fingerprint.as_deref().unwrap_or(which.key.expose());
         let found = self.held(|held, _| held.keyring.find(name).cloned())?;
         let found = found.ok_or_else(|| {
             Refusal::new(Code::NoKey, "no key of that name or fingerprint is loaded").hint("see `apptoken list`")
         })?;
-        let tokens = which.revoke.then(|| self.living(None, Some(&found.fingerprint))).transpose()?;
+        let tokens = which.revoke.then(|| self.living(None, Some(&found.fingerprint), share)).transpose()?;
         self.held(|held, _| held.remove(&found.fingerprint))?;
         self.removed(vec![found.name.clone()], tokens).await
     }
 
     /// Forgets every key.
-    pub(super) async fn remove_all(self: &Arc<Self>, how: RemoveAllKeys) -> Result<Removed, Refusal> {
+    pub(super) async fn remove_all(self: &Arc<Self>, how: RemoveAllKeys, share: ShareKey) -> Result<Removed, Refusal> {
         self.held(|_, _| ())?;
-        let tokens = how.revoke.then(|| self.living(None, None)).transpose()?;
+        let tokens = how.revoke.then(|| self.living(None, None, share)).transpose()?;
         self.removed(self.forget_all(), tokens).await
     }
 
@@ -121,11 +122,16 @@ impl Agent {
     }
 
     /// Checks that the key signs, and that GitHub knows it for its App; returns the App's slug, or why GitHub cannot say.
-    async fn check(&self, key: &mut HeldKey, offline: bool) -> Result<(Option<String>, Option<String>), Refusal> {
+    async fn check(
+        &self,
+        key: &mut HeldKey,
+        offline: bool,
+        share: ShareKey,
+    ) -> Result<(Option<String>, Option<String>), Refusal> {
         if offline {
             return self.signs(&key.pkcs1).await.map(|()| (None, None));
         }
-        match self.names_of(key).await {
+        match self.names_of(key, share).await {
             Ok(names) => {
                 let slug = names.slug.clone();
                 key.app = Some(names);
@@ -141,8 +147,8 @@ impl Agent {
     }
 
     /// Asks GitHub what the key's App is called.
-    pub(super) async fn names_of(&self, key: &HeldKey) -> Result<AppNames, GitHubError> {
-        self.github.app(&Signing::of(key)).await
+    pub(super) async fn names_of(&self, key: &HeldKey, share: ShareKey) -> Result<AppNames, GitHubError> {
+        self.github.app(&Signing::of(key, share)).await
     }
 }
 

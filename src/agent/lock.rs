@@ -1,8 +1,6 @@
 //! The lock: what is locked is encrypted under the key that its passphrase becomes.
 
-use std::time::Duration;
-
-use super::derive::{Nonce, Params, PassphraseKey, random};
+use super::derive::{Nonce, OutOfMemory, Params, PassphraseKey, random};
 use crate::secret::Secret;
 
 pub use super::derive::Salt;
@@ -18,8 +16,8 @@ pub struct Sealed {
 
 impl LockKey {
     /// Derives the key; takes a tenth of a second and 64 MiB, by design.
-    pub fn derive(passphrase: &Secret<str>, salt: &Salt) -> Self {
-        Self(PassphraseKey::derive(passphrase, salt, Params::USUAL))
+    pub fn derive(passphrase: &Secret<str>, salt: &Salt) -> Result<Self, OutOfMemory> {
+        PassphraseKey::derive(passphrase, salt, Params::USUAL).map(Self)
     }
 
     /// Encrypts under a random nonce.
@@ -39,14 +37,6 @@ pub fn new_salt() -> Salt {
     random()
 }
 
-/// What the `failures`th wrong passphrase costs its caller, as ssh-agent has it.
-pub fn penalty(failures: u32) -> Duration {
-    PENALTY_STEP.saturating_mul(failures).min(MAX_PENALTY)
-}
-
-const PENALTY_STEP: Duration = Duration::from_millis(100);
-const MAX_PENALTY: Duration = Duration::from_secs(10);
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,17 +44,11 @@ mod tests {
     #[test]
     fn only_the_right_passphrase_with_its_salt_opens() {
         let salt = new_salt();
-        let sealed = LockKey::derive(&"hunter2".into(), &salt).seal(b"a private key");
-        let open = |passphrase: &str, salt| LockKey::derive(&passphrase.into(), salt).open(&sealed);
+        let derive = |passphrase: &str, salt| LockKey::derive(&passphrase.into(), salt).expect("there is memory");
+        let sealed = derive("hunter2", &salt).seal(b"a private key");
+        let open = |passphrase: &str, salt| derive(passphrase, salt).open(&sealed);
         assert_eq!(open("hunter2", &salt).expect("the right one").expose(), b"a private key");
         assert!(open("hunter3", &salt).is_none());
         assert!(open("hunter2", &new_salt()).is_none());
-    }
-
-    #[test]
-    fn each_wrong_passphrase_costs_more_up_to_a_bound() {
-        assert_eq!(penalty(1), Duration::from_millis(100));
-        assert_eq!(penalty(5), Duration::from_millis(500));
-        assert_eq!(penalty(u32::MAX), MAX_PENALTY);
     }
 }

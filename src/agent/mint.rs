@@ -11,6 +11,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::clock;
+use super::fair::{ShareKey, Waiters};
 use super::github::{Caller, Credential, Granted};
 use super::handler::{Agent, gone};
 use super::keyring::HeldKey;
@@ -54,40 +55,45 @@ impl Agent {
             question.wait_in(&self.waiting)?;
         }
         self.confirm(&question.key, || question.shown(), peer).await?;
-        let token = self.obtain(question).await?;
+        let token = self.obtain(question, ShareKey::of_process(peer.pid)).await?;
         // Much can have happened while GitHub was asked.
         self.still_held(&question.key)?;
         Ok(token)
     }
 
     /// The same, for a question that was confirmed.
-    pub(super) async fn obtain(self: &Arc<Self>, question: &Arc<Question>) -> Result<Token, Refusal> {
+    pub(super) async fn obtain(self: &Arc<Self>, question: &Arc<Question>, share: ShareKey) -> Result<Token, Refusal> {
         let known = self.held(|held, now| held.known(&question.place(), now))?;
         if let Some(known) = &known
-            && let Some(token) = self.at_hand(question, &known.found)?
+            && let Some(token) = self.at_hand(question, &known.found, share)?
         {
             return Ok(token);
         }
         question.wait_in(&self.waiting)?;
         if let Some(known) = known.filter(|known| known.is_fresh) {
-            match self.token_of(question, known.found).await {
+            match self.token_of(question, known.found, share).await {
                 // It is gone all the same: the App may have been installed anew, with another number.
                 Err(refusal) if refusal.code == Code::NotInstalled && question.looks_up() => {}
                 answer => return answer,
             }
         }
-        let found = self.find(question).await?;
-        self.token_of(question, found).await
+        let found = self.find(question, share).await?;
+        self.token_of(question, found, share).await
     }
 
     /// A token that was minted before, if it is good for this question. One that will not be for long is renewed meanwhile.
-    fn at_hand(self: &Arc<Self>, question: &Arc<Question>, found: &Found) -> Result<Option<Token>, Refusal> {
+    fn at_hand(
+        self: &Arc<Self>,
+        question: &Arc<Question>,
+        found: &Found,
+        share: ShareKey,
+    ) -> Result<Option<Token>, Refusal> {
         let id = question.scope_at(found).id();
         match self.held(|held, now| held.tokens.lookup(&id, question.min_ttl, now))? {
             Lookup::Good(token) => Ok(Some(token)),
             Lookup::Aging(token) => {
                 if question.wait_in(&self.waiting).is_ok() {
-                    self.minting.start(id, Arc::clone(self).renew(Arc::clone(question)));
+                    self.minting.start(id, share, |waiters| Arc::clone(self).renew(Arc::clone(question), waiters));
                 }
                 Ok(Some(token))
             }
@@ -96,30 +102,36 @@ impl Agent {
     }
 
     /// A token of this installation: one at hand, else a new one.
-    async fn token_of(self: &Arc<Self>, question: &Arc<Question>, found: Found) -> Result<Token, Refusal> {
-        if let Some(token) = self.at_hand(question, &found)? {
+    async fn token_of(
+        self: &Arc<Self>,
+        question: &Arc<Question>,
+        found: Found,
+        share: ShareKey,
+    ) -> Result<Token, Refusal> {
+        if let Some(token) = self.at_hand(question, &found, share)? {
             return Ok(token);
         }
         let id = question.scope_at(&found).id();
-        let token = self.minting.join(id, Arc::clone(self).mint(Arc::clone(question), found)).await?;
+        let mint = |waiters| Arc::clone(self).mint(Arc::clone(question), found, waiters);
+        let token = self.minting.join(id, share, mint).await?;
         if token.life.lasts(question.min_ttl, (self.clock)()) { Ok(token) } else { Err(short_lived(question)) }
     }
 
-    async fn renew(self: Arc<Self>, question: Arc<Question>) -> Result<Token, Refusal> {
+    async fn renew(self: Arc<Self>, question: Arc<Question>, waiters: Waiters) -> Result<Token, Refusal> {
         let known = self.held(|held, now| held.known(&question.place(), now))?;
         let found = match known {
             Some(known) if known.is_fresh => known.found,
-            _ => self.find(&question).await?,
+            _ => self.find(&question, waiters.first()).await?,
         };
-        self.mint(question, found).await
+        self.mint(question, found, waiters).await
     }
 
     /// Looks up the installation that is meant.
-    async fn find(self: &Arc<Self>, question: &Arc<Question>) -> Result<Found, Refusal> {
+    async fn find(self: &Arc<Self>, question: &Arc<Question>, share: ShareKey) -> Result<Found, Refusal> {
         let (agent, question, place) = (Arc::clone(self), Arc::clone(question), question.place());
-        let flight = async move {
+        let flight = |waiters| async move {
             let (key, place) = (&question.key, question.place());
-            let answer = agent.look_up(key, &question.target).await;
+            let answer = agent.look_up(key, &question.target, waiters).await;
             agent.still_held(key)?;
             agent.held(|held, now| match &answer {
                 Ok(found) => held.remember(place, found.clone(), now),
@@ -129,11 +141,11 @@ impl Agent {
             })?;
             answer
         };
-        self.finding.join(place, flight).await
+        self.finding.join(place, share, flight).await
     }
 
-    async fn look_up(&self, key: &HeldKey, target: &Target) -> Result<Found, Refusal> {
-        let app = Signing::of(key);
+    async fn look_up(&self, key: &HeldKey, target: &Target, waiters: Waiters) -> Result<Found, Refusal> {
+        let app = Signing::of(key, waiters);
         let answer = match target {
             Target::Id(id) => self.github.installation(&app, *id).await,
             Target::Repo(repo) => self.github.repo_installation(&app, repo).await,
@@ -150,14 +162,15 @@ impl Agent {
         Ok(Found { id: installation.id, account: installation.account })
     }
 
-    async fn mint(self: Arc<Self>, question: Arc<Question>, found: Found) -> Result<Token, Refusal> {
+    async fn mint(self: Arc<Self>, question: Arc<Question>, found: Found, waiters: Waiters) -> Result<Token, Refusal> {
         let (key, scope) = (&question.key, question.scope_at(&found));
         let refused = |error: &GitHubError| refuse(error, key, Asked::Token(&question.target));
         let (repositories, permissions) = (scope.repositories, scope.permissions);
         let origin = || Origin { name: key.name.clone(), key: Arc::clone(&key.fingerprint), installation: found.id };
         let begin = || self.unclaimed.begin(origin());
-        let discard = self.discard_with(key, origin());
-        let asking = self.github.mint(&Signing::of(key), found.id, repositories, permissions, &begin, &discard).await;
+        let discard = self.discard_with(key, origin(), waiters.first());
+        let app = Signing::of(key, waiters);
+        let asking = self.github.mint(&app, found.id, repositories, permissions, &begin, &discard).await;
         // If anything below fails, the token is dropped unclaimed, and thus revoked.
         let granted = match asking {
             Ok(granted) => granted,
@@ -199,19 +212,26 @@ impl Agent {
         })?
     }
 
-    /// Revokes a token that nobody got: its key was removed or locked away while GitHub was asked, everybody who asked has
+    /// Revokes, with the share of the peer that asked for it, a token that nobody got: its key was removed or locked away while GitHub was asked, everybody who asked has
     /// left, the agent ends, or the token is not the one asked for.
-    fn discard_with(self: &Arc<Self>, key: &Arc<HeldKey>, origin: Origin) -> Discard {
+    fn discard_with(self: &Arc<Self>, key: &Arc<HeldKey>, origin: Origin, share: ShareKey) -> Discard {
         // The token may be dropped on the thread of its API.
         let (agent, key, clients) = (Arc::clone(self), Arc::clone(key), Handle::current());
         Arc::new(move |token, entry| {
             let (agent, key, origin) = (Arc::clone(&agent), Arc::clone(&key), origin.clone());
-            clients.spawn(agent.discard(key, origin, token, entry));
+            clients.spawn(agent.discard(key, origin, share, token, entry));
         })
     }
 
-    async fn discard(self: Arc<Self>, key: Arc<HeldKey>, origin: Origin, token: Secret<str>, entry: Entry) {
-        let holder = Holder { key: &key, token: &token };
+    async fn discard(
+        self: Arc<Self>,
+        key: Arc<HeldKey>,
+        origin: Origin,
+        share: ShareKey,
+        token: Secret<str>,
+        entry: Entry,
+    ) {
+        let holder = Holder { key: &key, token: &token, waiters: share.into() };
         let revoked = timeout(DISCARD_DEADLINE, self.github.revoke(&holder)).await;
         if let Err(error) = revoked.unwrap_or(Err(GitHubError::Timeout)) {
             let why = refuse(&error, &key, Asked::App).error;
@@ -252,8 +272,8 @@ impl Agent {
     }
 
     /// All installations of the chosen key's App.
-    pub(super) async fn installations(&self, key: &HeldKey) -> Result<Vec<Installation>, Refusal> {
-        let all = self.github.installations(&Signing::of(key)).await;
+    pub(super) async fn installations(&self, key: &HeldKey, share: ShareKey) -> Result<Vec<Installation>, Refusal> {
+        let all = self.github.installations(&Signing::of(key, share)).await;
         all.map_err(|error| refuse(&error, key, Asked::App))
     }
 }
@@ -262,6 +282,7 @@ impl Agent {
 struct Holder<'a> {
     key: &'a HeldKey,
     token: &'a Secret<str>,
+    waiters: Waiters,
 }
 
 impl Caller for Holder<'_> {
@@ -271,6 +292,10 @@ impl Caller for Holder<'_> {
 
     fn app_id(&self) -> &AppId {
         &self.key.app_id
+    }
+
+    fn waiters(&self) -> &Waiters {
+        &self.waiters
     }
 
     fn credential(&self, _now: i64) -> Credential<'_> {

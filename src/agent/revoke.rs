@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
+use super::fair::{ShareKey, Waiters};
 use super::github::{Caller, Credential};
 use super::handler::Agent;
 use super::keyring::HeldKey;
@@ -17,12 +18,12 @@ use crate::secret::Secret;
 
 impl Agent {
     /// Revokes what was asked for; a token that is over already counts as revoked.
-    pub(super) async fn revoke(self: &Arc<Self>, which: Revoke) -> Result<Revoked, Refusal> {
+    pub(super) async fn revoke(self: &Arc<Self>, which: Revoke, share: ShareKey) -> Result<Revoked, Refusal> {
         let key = match (&which.app, &which.host) {
             (None, None) => None,
             (app, host) => Some(self.choose(app.as_deref(), host.as_ref())?),
         };
-        let tokens = self.living(which.token.as_ref(), key.as_ref().map(|key| &*key.fingerprint))?;
+        let tokens = self.living(which.token.as_ref(), key.as_ref().map(|key| &*key.fingerprint), share)?;
         if tokens.is_empty() && which.token.is_some() {
             return Err(Refusal::new(Code::BadRequest, "the agent has no such token")
                 .hint("it may be over, revoked already, or handed out before the agent was locked"));
@@ -46,9 +47,18 @@ impl Agent {
     }
 
     /// The tokens that are alive, with their keys: this one, those of one key, or all.
-    pub(super) fn living(&self, text: Option<&Secret<str>>, key: Option<&str>) -> Result<Vec<Living>, Refusal> {
+    /// Revoking them uses the share of the peer that asked for it.
+    pub(super) fn living(
+        &self,
+        text: Option<&Secret<str>>,
+        key: Option<&str>,
+        share: ShareKey,
+    ) -> Result<Vec<Living>, Refusal> {
         self.held(|held, _| {
-            let living = |token: Token| Some(Living { key: Arc::clone(held.keyring.get(&token.key)?), token });
+            let living = |token: Token| {
+                let key = Arc::clone(held.keyring.get(&token.key)?);
+                Some(Living { key, token, waiters: share.into() })
+            };
             held.tokens.living(text, key).into_iter().filter_map(living).collect()
         })
     }
@@ -95,6 +105,8 @@ impl Agent {
 pub(super) struct Living {
     pub(super) key: Arc<HeldKey>,
     pub(super) token: Token,
+    /// The peers that wait for what is done with it.
+    pub(super) waiters: Waiters,
 }
 
 impl Caller for Living {
@@ -104,6 +116,10 @@ impl Caller for Living {
 
     fn app_id(&self) -> &AppId {
         &self.key.app_id
+    }
+
+    fn waiters(&self) -> &Waiters {
+        &self.waiters
     }
 
     fn credential(&self, _now: i64) -> Credential<'_> {

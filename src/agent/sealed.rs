@@ -26,7 +26,7 @@
 //! pass: a file that was sealed with less is weak already, and refusing to read it would help nobody. Nobody but who sealed
 //! it can have made it so, since a file with other parameters does not open.
 
-use super::derive::{Nonce, Params, PassphraseKey, Salt, random};
+use super::derive::{Nonce, OutOfMemory, Params, PassphraseKey, Salt, random};
 use crate::pem::MAX_KEY;
 use crate::secret::Secret;
 
@@ -51,6 +51,14 @@ pub enum NotUnsealed {
     Newer,
     /// The passphrase is another, or something in the file was changed: that looks the same.
     WrongPassphrase,
+    /// The system does not give the memory that its parameters ask for.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for NotUnsealed {
+    fn from(OutOfMemory: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
 }
 
 impl SealedFile {
@@ -84,19 +92,19 @@ impl SealedFile {
 
     /// Opens it: the key as PKCS#1 DER. Takes what its parameters ask for.
     pub fn open(&self, passphrase: &Secret<str>) -> Result<Secret<[u8]>, NotUnsealed> {
-        let key = PassphraseKey::derive(passphrase, &self.salt, self.params);
+        let key = PassphraseKey::derive(passphrase, &self.salt, self.params)?;
         key.decrypt(&self.nonce, &self.ciphertext, &self.header).ok_or(NotUnsealed::WrongPassphrase)
     }
 }
 
 /// Seals a key, which is PKCS#1 DER, for whoever knows the passphrase. Files to keep are sealed with [`Params::USUAL`].
-pub fn seal(pkcs1: &Secret<[u8]>, passphrase: &Secret<str>, params: Params) -> Vec<u8> {
+pub fn seal(pkcs1: &Secret<[u8]>, passphrase: &Secret<str>, params: Params) -> Result<Vec<u8>, OutOfMemory> {
     let (salt, nonce): (Salt, Nonce) = (random(), random());
     let numbers = [params.memory, params.passes, params.lanes].map(u32::to_be_bytes);
     let mut file = [MAGIC.as_slice(), numbers.as_flattened(), &salt, &nonce].concat();
-    let ciphertext = PassphraseKey::derive(passphrase, &salt, params).encrypt(&nonce, pkcs1.expose(), &file);
+    let ciphertext = PassphraseKey::derive(passphrase, &salt, params)?.encrypt(&nonce, pkcs1.expose(), &file);
     file.extend(ciphertext);
-    file
+    Ok(file)
 }
 
 /// Whether it says that it is of a version above this one, in a line of its own.
@@ -134,7 +142,7 @@ mod tests {
     const CHEAP: Params = Params { memory: 8, passes: 1, lanes: 1 };
 
     fn sealed() -> Vec<u8> {
-        seal(&b"a private key".to_vec().into(), &"hunter2".into(), CHEAP)
+        seal(&b"a private key".to_vec().into(), &"hunter2".into(), CHEAP).expect("there is memory")
     }
 
     fn opened(file: &[u8], passphrase: &str) -> Result<Vec<u8>, NotUnsealed> {
@@ -159,7 +167,8 @@ mod tests {
     #[test]
     fn the_layout_is_that_of_the_table() {
         let file =
-            seal(&b"a private key".to_vec().into(), &"hunter2".into(), Params { memory: 40, passes: 2, lanes: 3 });
+            seal(&b"a private key".to_vec().into(), &"hunter2".into(), Params { memory: 40, passes: 2, lanes: 3 })
+                .expect("there is memory");
         assert!(file.starts_with(b"apptoken-key-v1\n\0\0\0\x28\0\0\0\x02\0\0\0\x03"), "{file:?}");
         assert_eq!(file.len(), 56 + b"a private key".len() + 16);
         let again = sealed();

@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn lock_key(passphrase: &str) -> LockKey {
-        LockKey::derive(&passphrase.into(), &[7; 16])
+        LockKey::derive(&passphrase.into(), &[7; 16]).expect("there is memory")
     }
 
     fn names(state: &State) -> Option<Vec<&str>> {

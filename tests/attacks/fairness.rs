@@ -1,1 +1,179 @@
 //! One process cannot starve the others.
+//!
+//! The test's own process is one of the attackers: all of its connections have one share. The client of the victim is
+//! another process.
+
+use std::time::{Duration, Instant};
+
+use apptoken::agent::lock::LockKey;
+use apptoken::agent::sealed::{NotUnsealed, SealedFile};
+use base64::prelude::{BASE64_STANDARD, Engine as _};
+use serde_json::json;
+
+use crate::support::encrypting::{PKCS8, can_encrypt, encrypt};
+use crate::support::peer::Peer;
+use crate::support::process::{allow_open_files, connections_to, processes_in_session, tell};
+use crate::support::wait::{DEADLINE, wait_until};
+use crate::support::{APPTOKEN, KEY, World};
+
+#[test]
+fn wrong_unlocks_of_one_process_do_not_delay_another() {
+    let w = locked();
+    let most = most_allowed(&w);
+    let mut flood: Vec<Peer> = (0..CROWD).map(|_| w.connect()).collect();
+    for guesser in &mut flood {
+        guesser.send(json!({"action": "unlock", "passphrase": "wrong"}).to_string());
+    }
+    let took = unlock(&w);
+    tell(format_args!("a right unlock behind {CROWD} wrong ones of one process takes {took:?}"));
+    assert!(took < most, "{took:?}, and {most:?} are allowed");
+}
+
+#[test]
+fn wrong_unlocks_of_many_processes_do_not_delay_another() {
+    let w = locked();
+    let most = most_allowed(&w);
+    let guess = format!("for i in $(seq {CROWD}); do printf wrong | {UNLOCK} 2>/dev/null & done; echo started; wait");
+    let flood = w.command("sh").args(["-c", &guess]).start();
+    flood.expect_stdout("started");
+    // Those that are not connected yet would come after the right one, and not before it.
+    wait_until("the wrong unlocks wait", DEADLINE, || {
+        let guessers = processes_in_session(flood.pid(), "apptoken");
+        guessers >= CROWD / 2 && connections_to(&w.socket()) >= guessers
+    });
+    let took = unlock(&w);
+    tell(format_args!("a right unlock behind those of {CROWD} processes takes {took:?}"));
+    assert!(took < most, "{took:?}, and {most:?} are allowed");
+    drop(flood);
+}
+
+#[test]
+fn a_stream_of_new_processes_does_not_hold_an_unlock_back() {
+    let w = locked();
+    let guess = format!("while printf wrong | {UNLOCK} 2>/dev/null; [ $? = 1 ]; do :; done");
+    let guess = format!("for i in $(seq 8); do ({guess}) & done; wait");
+    let flood = w.command("sh").args(["-c", &guess]).start();
+    wait_until("the wrong unlocks wait", DEADLINE, || connections_to(&w.socket()) >= 6);
+    let took = unlock(&w);
+    tell(format_args!("a right unlock among endless new processes takes {took:?}"));
+    drop(flood);
+}
+
+#[test]
+fn control_derivations_in_order_of_arrival_would_delay_an_unlock() {
+    let start = Instant::now();
+    for _ in 0..5 {
+        LockKey::derive(&"wrong".into(), &[7; 16]).expect("there is memory");
+    }
+    let crowd = u32::try_from(CROWD).expect("it is small");
+    let took = start.elapsed() / 5 * crowd;
+    assert!(took > UNLOCK_GOAL, "a crowd of wrong unlocks takes {took:?}, one after another");
+}
+
+#[test]
+fn keys_that_are_expensive_to_open_do_not_keep_others_out() {
+    if !can_encrypt() {
+        return;
+    }
+    let w = World::with_agent();
+    w.file("encrypted.pem", encrypt(&w, PKCS8, KEY, PASSPHRASE));
+    let expensive = BASE64_STANDARD.encode(expensive_file());
+    let mut flood: Vec<Peer> = (0..40).map(|_| w.connect()).collect();
+    for importer in &mut flood {
+        importer.send(json!({"action": "checkKey", "key": expensive, "passphrase": "wrong"}).to_string());
+    }
+    // The control: there is no room for all of them, and their own process is told.
+    assert_eq!(flood[1].answer()["code"], "busy");
+    let add = w.add("encrypted.pem").args(["--offline", "--passphrase-fd", "0"]).stdin(PASSPHRASE);
+    add.run().stderr_contains("Identity added").ok();
+    assert!(!flood[39].is_answered_within(Duration::from_millis(1)), "the flood was there all the time");
+}
+
+#[test]
+fn requests_of_one_process_do_not_delay_a_token_of_another() {
+    allow_open_files(2 * 1024);
+    let w = World::with_key();
+    w.apptoken(["token"]).line();
+    w.github.delay(Duration::from_millis(400));
+    let mut flood: Vec<Peer> = (0..1_000).map(|_| w.connect()).collect();
+    for (number, asker) in flood.iter_mut().enumerate() {
+        asker.send(json!({"action": "getToken", "owner": format!("owner-{number}")}).to_string());
+    }
+    w.github.wait_for(|journal| journal.iter().filter(|entry| entry.is("GET /users/*/installation")).count() > 4);
+
+    let start = Instant::now();
+    w.apptoken(["token"]).line();
+    let cached = start.elapsed();
+    tell(format_args!("a cached token behind 1,000 requests of another process takes {cached:?}"));
+    assert!(cached < 10 * CACHED_GOAL, "{cached:?}");
+
+    // The control: a request of the same process has to wait for all of these.
+    let mut own = w.connect();
+    own.send(r#"{"action":"getToken","repositories":["tools"]}"#);
+    let start = Instant::now();
+    w.apptoken(["--repo", "octo/hello", "token"]).line();
+    let minted = start.elapsed();
+    tell(format_args!("a new token behind 1,000 requests of another process takes {minted:?}"));
+    assert!(minted < Duration::from_secs(10), "{minted:?}");
+    assert!(!own.is_answered_within(Duration::from_millis(1)));
+}
+
+#[test]
+fn a_call_that_another_process_joins_takes_its_turn() {
+    allow_open_files(2 * 1024);
+    let w = World::with_key();
+    w.github.delay(Duration::from_millis(400));
+    let mut flood: Vec<Peer> = (0..300).map(|_| w.connect()).collect();
+    for (number, asker) in flood.iter_mut().enumerate() {
+        asker.send(json!({"action": "getToken", "owner": format!("owner-{number}")}).to_string());
+    }
+    // The attacker asks for what the victim will need, behind everything else.
+    let mut first = w.connect();
+    first.send(r#"{"action":"getToken","owner":"octo"}"#);
+    assert!(!first.is_answered_within(Duration::from_secs(2)), "the control: alone, it waits");
+    let start = Instant::now();
+    w.apptoken(["--owner", "octo", "token"]).line();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+}
+
+/// A world whose agent is locked with [`PASSPHRASE`].
+fn locked() -> World {
+    allow_open_files(1024);
+    let w = World::with_agent();
+    assert_eq!(w.request(&json!({"action": "lock", "passphrase": PASSPHRASE}))["ok"], true);
+    w
+}
+
+/// How long a right unlock may take behind a crowd. On a machine that does much else, a derivation takes longer than the
+/// promise allows for; then it is a small part of the time that the whole crowd would take.
+fn most_allowed(w: &World) -> Duration {
+    let alone = unlock(w);
+    assert_eq!(w.request(&json!({"action": "lock", "passphrase": PASSPHRASE}))["ok"], true);
+    UNLOCK_GOAL.max(alone * 10)
+}
+
+/// Unlocks as a user does; returns how long that takes.
+#[track_caller]
+fn unlock(w: &World) -> Duration {
+    let start = Instant::now();
+    let unlock = w.command(APPTOKEN).args(["unlock", "--passphrase-fd", "0"]).stdin(PASSPHRASE);
+    unlock.run().stderr("Agent unlocked.\n").ok();
+    start.elapsed()
+}
+
+/// A file that looks sealed, and takes about a second to find that it does not open.
+fn expensive_file() -> Vec<u8> {
+    let [memory, passes, lanes] = [128 * 1024_u32, 5, 1].map(u32::to_be_bytes);
+    let file = [&b"apptoken-key-v1\n"[..], &memory, &passes, &lanes, &[7; 16 + 12 + 64]].concat();
+    assert!(!matches!(SealedFile::read(&file), Err(NotUnsealed::Damaged | NotUnsealed::OutOfBounds)));
+    file
+}
+
+const PASSPHRASE: &str = "hunter2";
+const UNLOCK: &str = "apptoken unlock --passphrase-fd 0";
+/// Wrong unlocks before the right one.
+const CROWD: usize = 200;
+/// How long a right unlock may take behind a crowd of wrong ones.
+const UNLOCK_GOAL: Duration = Duration::from_secs(2);
+/// How long a cached token may take; the tests allow ten times as much, for they share the machine and start a process.
+const CACHED_GOAL: Duration = Duration::from_millis(50);

@@ -64,6 +64,14 @@ impl Peer {
         Ok(Some(serde_json::from_slice(&line)?))
     }
 
+    /// Whether an answer, or the end of the connection, comes within this time.
+    pub(crate) fn is_answered_within(&mut self, patience: Duration) -> bool {
+        self.stream.get_ref().set_read_timeout(Some(patience)).expect("the patience is not zero");
+        let answered = !matches!(self.stream.fill_buf(), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        self.stream.get_ref().set_read_timeout(Some(DEADLINE)).expect("the deadline is not zero");
+        answered
+    }
+
     /// Sends one request and returns its answer.
     #[track_caller]
     pub(crate) fn request(&mut self, request: &Value) -> Value {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::path::Path;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::Pid;
@@ -12,6 +13,29 @@ pub(crate) fn allow_open_files(count: u64) {
     if soft < count {
         setrlimit(Resource::RLIMIT_NOFILE, count.min(hard), hard).expect("up to the hard limit anyone may");
     }
+}
+
+/// The connections that were made to a socket, accepted or not yet.
+pub(crate) fn connections_to(socket: &Path) -> usize {
+    let sockets = fs::read_to_string("/proc/net/unix").expect("the kernel tells of its sockets");
+    let path = format!(" {}", socket.display());
+    // The listening socket has the same path, and the flag of one that listens.
+    sockets.lines().filter(|line| line.ends_with(&path) && !line.contains(" 00010000 ")).count()
+}
+
+/// The running processes of this name in the session that `leader` leads.
+pub(crate) fn processes_in_session(leader: Pid, name: &str) -> usize {
+    let is_one = |stat: &str| {
+        let (before, after) = stat.rsplit_once(") ")?;
+        // state, parent, group, session
+        let fields: Vec<&str> = after.split(' ').take(4).collect();
+        let is_in_session = fields.get(3).is_some_and(|session| *session == leader.to_string());
+        Some(before.ends_with(&format!("({name}")) && is_in_session && fields[0] != "Z")
+    };
+    let processes = fs::read_dir("/proc").expect("the kernel tells of its processes").flatten();
+    processes
+        .filter(|entry| fs::read_to_string(entry.path().join("stat")).is_ok_and(|stat| is_one(&stat) == Some(true)))
+        .count()
 }
 
 /// Bytes of memory that the process has now.
