@@ -36,6 +36,7 @@
 //! - `agent::start`, made of the steps in `agent::daemon`: the start, in the order that keeps other processes out
 //! - `agent::socket`, `agent::record`: where the agent listens, and how later shells find it
 //! - `agent::server` with `agent::peer`: who may connect, where a message ends, how long it may take
+//! - `agent::connections`: how many connections there may be, and how much they may hold
 //! - `agent::fair`, `agent::guesses`, `agent::worker`: turns between the processes that ask, delays for those that guess a
 //!   passphrase, and threads for work that takes long
 //! - `agent::handler`: what is done about each request: the one match, and the gate that a lock closes

@@ -38,6 +38,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::socket", &["env", "files", "output"]),
     ("agent::record", &["agent::args", "client", "lifetime", "output", "paths", "protocol"]),
     ("agent::fair", &["agent::guard"]),
+    ("agent::connections", &["agent::fair", "agent::guard"]),
     ("agent::guesses", &["agent::fair"]),
     ("agent::worker", &["agent::guard"]),
     ("agent::flight", &["agent::guard", "agent::clock", "agent::fair", "protocol"]),
@@ -106,7 +107,19 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::revoke", ALL_BUT_THE_PROCESS),
     ("agent::whoami", ALL_BUT_THE_PROCESS),
     // The connections know what answers them and nothing that it uses.
-    ("agent::server", &["agent::guard", "agent::handler", "agent::peer", "frame", "output", "protocol", "secret"]),
+    (
+        "agent::server",
+        &[
+            "agent::connections",
+            "agent::fair",
+            "agent::handler",
+            "agent::peer",
+            "frame",
+            "output",
+            "protocol",
+            "secret",
+        ],
+    ),
     (
         "agent::start",
         &[

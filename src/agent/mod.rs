@@ -5,6 +5,7 @@ pub mod args;
 pub mod audit;
 pub mod clock;
 pub mod confirm;
+mod connections;
 pub mod daemon;
 pub mod derive;
 mod diagnose;

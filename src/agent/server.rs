@@ -1,9 +1,8 @@
 //! The socket: who may connect, where a message ends, how long it may take, and how many there may be at once.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,11 +10,11 @@ use nix::unistd::Uid;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout};
 use zeroize::Zeroize;
 
-use super::guard::guard;
+use super::connections::{Connections, Phase, Slot};
+use super::fair::ShareKey;
 use super::handler::Agent;
 use super::peer::Peer;
 use crate::frame::{FrameError, Scanner};
@@ -46,8 +45,8 @@ impl Signals {
 /// Serves until a signal ends it; then answers what is under way, for a second at most, forgets everything, and revokes the
 /// tokens that arrive all the same.
 pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signals, max_connections: usize) {
-    let lobby = Arc::new(Lobby::default());
-    let accepting = tokio::spawn(accept(listener, Arc::clone(&agent), Arc::clone(&lobby), max_connections));
+    let connections = Connections::new(max_connections);
+    let accepting = tokio::spawn(accept(listener, Arc::clone(&agent), Arc::clone(&connections)));
     loop {
         // Time spent asleep does not count for the timer, but does for lifetimes: hence look every second.
         let pause = agent.expire().map_or(Duration::MAX, |left| left.min(EXPIRY_CHECK));
@@ -67,14 +66,14 @@ pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signa
     }
     accepting.abort();
     let _ = accepting.await;
-    lobby.close();
-    let _ = timeout(LAST_WORDS, lobby.emptied()).await;
+    connections.end();
+    let _ = timeout(LAST_WORDS, connections.all_closed()).await;
     agent.forget_all();
     agent.end_mints().await;
 }
 
 /// Starts to serve each connection whose peer is ours, making room if there are too many.
-async fn accept(listener: UnixListener, agent: Arc<Agent>, lobby: Arc<Lobby>, max_connections: usize) {
+async fn accept(listener: UnixListener, agent: Arc<Agent>, connections: Arc<Connections>) {
     let us = Uid::effective().as_raw();
     loop {
         let Ok((stream, _)) = listener.accept().await else {
@@ -84,15 +83,25 @@ async fn accept(listener: UnixListener, agent: Arc<Agent>, lobby: Arc<Lobby>, ma
         };
         let peer = stream.peer_cred().map(Peer::from).ok().filter(|peer| peer.uid == us || peer.uid == 0);
         let Some(peer) = peer else { continue };
-        if lobby.guests() >= max_connections && !lobby.send_one_home() {
-            let busy = Refusal::new(Code::Busy, "the agent has too many connections").hint("try again in a moment");
-            // Whoever does not take it at once does not get it.
-            let _ = stream.try_write(&written(&Err(busy)));
-            continue;
+        let owner = ShareKey::of_process(peer.pid);
+        let mut slot = connections.admit(owner);
+        if slot.is_none() {
+            // Those that were accepted a moment ago have not run yet. Now they do, and one of them may make room.
+            tokio::task::yield_now().await;
+            slot = connections.admit(owner);
         }
-        let (agent, guest) = (Arc::clone(&agent), Guest::enter(&lobby));
+        let Some(slot) = slot else {
+            // Whoever does not take it at once does not get it.
+            let _ = stream.try_write(&written(&Err(busy(TOO_MANY))));
+            continue;
+        };
+        let (agent, connection) = (Arc::clone(&agent), Connection::new(stream, peer));
         // A panic ends this connection and no other.
-        tokio::spawn(async move { Connection::new(stream, peer).converse(&agent, &guest).await });
+        if slot.is_reserved() {
+            tokio::spawn(async move { connection.carry_out_one(&agent, &slot).await });
+        } else {
+            tokio::spawn(async move { connection.converse(&agent, &slot).await });
+        }
     }
 }
 
@@ -106,10 +115,12 @@ struct Connection {
 
 /// Why a conversation is over.
 enum End {
-    /// The client left, stalled or was sent home; there is nobody to tell.
+    /// The client left or stalled, or has asked for nothing yet; there is nobody to tell.
     Silent,
     /// What it sent is no message; this is the last word.
     Unframed(FrameError),
+    /// The room that it takes is needed; this is the last word.
+    Refused(Refusal),
 }
 
 impl Connection {
@@ -117,29 +128,64 @@ impl Connection {
         Self { stream, peer, inbox: Vec::new(), scanner: Scanner::default() }
     }
 
-    async fn converse(mut self, agent: &Arc<Agent>, guest: &Guest) {
+    async fn converse(mut self, agent: &Arc<Agent>, slot: &Slot) {
         loop {
-            match self.next_request(guest).await {
-                Ok(request) => {
-                    let response = tokio::select! {
-                        biased;
-                        response = self.respond(agent, request) => response,
-                        // Nobody is left to answer: a question on the screen would only puzzle.
-                        () = self.peer_gone() => return,
-                    };
-                    if self.send(&response).await.is_err() {
-                        return;
-                    }
-                }
-                Err(End::Unframed(error)) => {
-                    self.inbox.zeroize();
-                    let _ = self.send(&Err(unframed(error))).await;
-                    self.hear_out().await;
-                    return;
-                }
-                Err(End::Silent) => return,
+            let answered = match self.next_request(slot).await {
+                Ok(request) => self.carry_out(agent, request, slot).await,
+                Err(end) => Err(end),
+            };
+            if let Err(end) = answered {
+                return self.end(end).await;
             }
         }
+    }
+
+    /// Carries out one request, if it is one of those for which a connection is reserved where there are too many.
+    async fn carry_out_one(mut self, agent: &Arc<Agent>, slot: &Slot) {
+        let request = timeout(RESERVED_DEADLINE, self.next_request(slot)).await;
+        let end = match request {
+            Ok(Ok(Ok(request))) if must_always_work(&request) => match self.carry_out(agent, Ok(request), slot).await {
+                Ok(()) => End::Silent,
+                Err(end) => end,
+            },
+            Ok(Err(end)) => end,
+            Ok(Ok(_)) | Err(_) => End::Refused(busy(TOO_MANY)),
+        };
+        self.end(end).await;
+    }
+
+    /// Carries out a request and sends the answer.
+    async fn carry_out(
+        &mut self,
+        agent: &Arc<Agent>,
+        request: Result<Request, Refusal>,
+        slot: &Slot,
+    ) -> Result<(), End> {
+        let held = if self.inbox.capacity() > LARGE_INBOX { self.inbox.capacity() } else { 0 };
+        let response = tokio::select! {
+            biased;
+            response = self.respond(agent, request) => response,
+            // Nobody is left to answer: a question on the screen would only puzzle.
+            () = self.peer_gone() => return Err(End::Silent),
+            // A request that is answered at once never comes to this.
+            _ = async { slot.wait(Phase::CarryingOut, held).evicted().await } => {
+                return Err(End::Refused(busy("the agent carries out too many requests")));
+            }
+        };
+        self.send(&response).await.map_err(|_| End::Silent)
+    }
+
+    /// Says the last word, if there is one.
+    async fn end(mut self, end: End) {
+        let refusal = match end {
+            End::Silent => return,
+            End::Unframed(error) => unframed(error),
+            End::Refused(refusal) => refusal,
+        };
+        // What was received is wiped as it is freed.
+        self.inbox = Vec::new();
+        let _ = self.send(&Err(refusal)).await;
+        self.hear_out().await;
     }
 
     async fn respond(&self, agent: &Arc<Agent>, request: Result<Request, Refusal>) -> Result<Answer, Refusal> {
@@ -169,7 +215,7 @@ impl Connection {
 
     /// Waits for a whole message, however long it takes to begin and [`MESSAGE_DEADLINE`] once it has, and reads it. Its
     /// bytes are wiped before it is carried out.
-    async fn next_request(&mut self, guest: &Guest) -> Result<Result<Request, Refusal>, End> {
+    async fn next_request(&mut self, slot: &Slot) -> Result<Result<Request, Refusal>, End> {
         let mut deadline = None;
         loop {
             if let Some(message) = self.scanner.next(&self.inbox).map_err(End::Unframed)? {
@@ -187,17 +233,24 @@ impl Connection {
             self.tidy();
             let begun = self.scanner.is_inside();
             let deadline = begun.then(|| *deadline.get_or_insert_with(|| Instant::now() + MESSAGE_DEADLINE));
-            let seat = guest.sit(if begun { Patience::Speaking } else { Patience::Waiting });
+            let (phase, held) = if begun { (Phase::Receiving, self.inbox.capacity()) } else { (Phase::Idle, 0) };
+            let wait = slot.wait(phase, held);
             tokio::select! {
                 received = self.receive() => received?,
-                () = seat.sent_home() => return Err(End::Silent),
+                to_make_room = wait.evicted() => return Err(match to_make_room {
+                    true if slot.is_reserved() => End::Refused(busy(TOO_MANY)),
+                    true if begun => End::Refused(busy("the agent has too many unfinished requests")),
+                    _ => End::Silent,
+                }),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if begun => return Err(End::Silent),
             }
         }
     }
 
     async fn receive(&mut self) -> Result<(), End> {
-        self.inbox.reserve(RECEIVE_ROOM);
+        self.inbox
+            .try_reserve(RECEIVE_ROOM)
+            .map_err(|_| End::Refused(busy("the agent has no memory for a request")))?;
         match self.stream.read_buf(&mut self.inbox).await {
             Ok(0) | Err(_) => Err(End::Silent),
             Ok(_) => Ok(()),
@@ -242,105 +295,17 @@ impl Connection {
     }
 }
 
-/// Everybody who is connected, and among them those for whom the agent does nothing. When there is no more room, one of these
-/// is sent home: first who has waited longest with nothing begun, then who has been longest at a message.
-#[derive(Default)]
-struct Lobby {
-    inside: Mutex<Inside>,
-    emptied: Notify,
+/// Whether a request is carried out also where there are too many connections: those that tell what the agent does, and those
+/// that take something from everybody.
+fn must_always_work(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Ping | Request::Status | Request::Lock(_) | Request::RemoveKey(_) | Request::RemoveAllKeys(_)
+    )
 }
 
-#[derive(Default)]
-struct Inside {
-    closed: bool,
-    guests: usize,
-    next: u64,
-    seats: BTreeMap<(Patience, u64), Arc<Notify>>,
-}
-
-/// What a connection in the lobby is at; the first is sent home first.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Patience {
-    Waiting,
-    Speaking,
-}
-
-impl Lobby {
-    fn guests(&self) -> usize {
-        self.inside().guests
-    }
-
-    /// Sends one home; false when all have requests under way.
-    fn send_one_home(&self) -> bool {
-        let longest = self.inside().seats.pop_first();
-        longest.map(|(_, bell)| bell.notify_one()).is_some()
-    }
-
-    /// Sends everybody home who waits, and whoever comes to wait from now on.
-    fn close(&self) {
-        let mut inside = self.inside();
-        inside.closed = true;
-        inside.seats.values().for_each(|bell| bell.notify_one());
-    }
-
-    /// Waits until everybody has left.
-    async fn emptied(&self) {
-        while self.guests() > 0 {
-            self.emptied.notified().await;
-        }
-    }
-
-    fn inside(&self) -> MutexGuard<'_, Inside> {
-        guard(&self.inside)
-    }
-}
-
-/// A connection, as the lobby knows it.
-struct Guest {
-    lobby: Arc<Lobby>,
-    bell: Arc<Notify>,
-}
-
-impl Guest {
-    fn enter(lobby: &Arc<Lobby>) -> Self {
-        lobby.inside().guests += 1;
-        Self { lobby: Arc::clone(lobby), bell: Arc::default() }
-    }
-
-    fn sit(&self, patience: Patience) -> Seat<'_> {
-        let mut inside = self.lobby.inside();
-        if inside.closed {
-            self.bell.notify_one();
-        }
-        let number = (patience, inside.next);
-        inside.next += 1;
-        inside.seats.insert(number, Arc::clone(&self.bell));
-        Seat { guest: self, number }
-    }
-}
-
-impl Drop for Guest {
-    fn drop(&mut self) {
-        self.lobby.inside().guests -= 1;
-        self.lobby.emptied.notify_one();
-    }
-}
-
-struct Seat<'a> {
-    guest: &'a Guest,
-    number: (Patience, u64),
-}
-
-impl Seat<'_> {
-    async fn sent_home(&self) {
-        self.guest.bell.notified().await;
-    }
-}
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.guest.lobby.inside().seats.remove(&self.number);
-    }
+fn busy(error: &str) -> Refusal {
+    Refusal::new(Code::Busy, error).hint("try again in a moment")
 }
 
 fn unframed(error: FrameError) -> Refusal {
@@ -352,8 +317,11 @@ fn unframed(error: FrameError) -> Refusal {
     }
 }
 
+const TOO_MANY: &str = "the agent has too many connections";
 /// How long a message may take from its first byte to its last.
 const MESSAGE_DEADLINE: Duration = Duration::from_secs(10);
+/// How long a client that is one too many may take to send its request.
+const RESERVED_DEADLINE: Duration = Duration::from_secs(1);
 /// How long a client may take to accept an answer.
 const SEND_DEADLINE: Duration = Duration::from_secs(10);
 /// How long requests under way may take when the agent ends, and a refused client to hear why.

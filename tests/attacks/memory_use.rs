@@ -4,7 +4,39 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::support::encrypting::{SCRYPT, can_encrypt, encrypt, wire};
+use crate::support::peer::Peer;
+use crate::support::process::{allow_open_files, peak, resident, tell};
+use crate::support::wait::{DEADLINE, wait_until};
 use crate::support::{KEY, World};
+
+#[test]
+fn unfinished_messages_hold_a_bounded_amount_of_memory() {
+    allow_open_files(4096);
+    let w = World::with_agent();
+    let before = resident(w.pid());
+    let _flood: Vec<Peer> = (0..1_500).map(|_| half_sent(&w)).collect();
+    w.assert_agent_is_well();
+    let grown = peak(w.pid()).saturating_sub(before);
+    tell(format_args!("1,500 half-sent messages of 250 KiB take {} MiB", grown >> 20));
+    assert!(grown < MOST_GROWTH, "{} MiB", grown >> 20);
+    // A message that is cut off is told why.
+    let mut cut_off = w.connect();
+    let _ = cut_off.try_send(half_message());
+    let answer = cut_off.try_answer().expect("an answer or a close in time");
+    assert!(answer.is_none_or(|answer| answer["code"] == "busy"));
+}
+
+#[test]
+fn control_unfinished_messages_below_the_limit_are_kept() {
+    let w = World::with_agent();
+    let before = resident(w.pid());
+    let mut few: Vec<Peer> = (0..50).map(|_| half_sent(&w)).collect();
+    wait_until("the agent has read them", DEADLINE, || resident(w.pid()) > before + 50 * 200 * 1024);
+    for peer in &mut few {
+        peer.send("\"}");
+        assert_eq!(peer.answer()["code"], "unknown_action");
+    }
+}
 
 #[test]
 fn an_agent_that_gets_no_memory_refuses_and_lives() {
@@ -70,4 +102,19 @@ fn a_lock_without_memory_says_so_and_leaves_the_keys() {
     assert_eq!(w.request(&json!({"action": "ping"}))["locked"], false);
 }
 
+/// A connection that has sent half of a message, as far as the agent took it.
+fn half_sent(w: &World) -> Peer {
+    let mut peer = w.connect();
+    // The agent may cut it off while it is sent.
+    let _ = peer.try_send(half_message());
+    peer
+}
+
+fn half_message() -> String {
+    format!("{{\"action\":\"{}", "x".repeat(250 * 1024))
+}
+
 const PASSPHRASE: &str = "hunter2";
+/// What 1,500 half-sent messages may take: the 16 MiB that are promised, as much again for what the allocator keeps, and
+/// the connections themselves.
+const MOST_GROWTH: u64 = 48 << 20;
