@@ -151,3 +151,17 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(status, "0\n");
     w.shell("bash", "apptoken list >/dev/full").stderr_contains("apptoken: ").exit(1);
 }
+
+#[test]
+fn a_token_for_a_closed_stdout_is_an_error() {
+    let w = World::with_key();
+    for closed in ["apptoken token >&-", "apptoken token --json >&-", "apptoken token >&- <&-"] {
+        w.shell("bash", closed).fails(1, ["standard output is closed", ">/dev/null"]);
+    }
+    assert_eq!(w.github.mints(), 0, "no token is minted to be lost");
+    for discarded in ["apptoken token >/dev/null", "apptoken token >>/dev/null", "apptoken token <&- >/dev/null"] {
+        w.shell("bash", discarded).ok();
+    }
+    // A daemon's streams.
+    w.shell("bash", "apptoken token 1<>/dev/null 2>&1").ok();
+}

@@ -10,12 +10,16 @@ use super::scope::Scope;
 use super::{gitconfig, json};
 use crate::client::{Agent, CallError};
 use crate::ids::{Host, Repo};
-use crate::output::say;
+use crate::output::{is_stdout_closed, say};
 use crate::protocol::Request;
 use crate::secret::Secret;
 
 /// Prints a token and a newline, or JSON.
 pub(super) fn token(scope: &Scope, as_json: bool) -> Result<(), CliError> {
+    if is_stdout_closed() {
+        return Err(CliError::new("standard output is closed, so the token would be lost")
+            .hint("to discard it on purpose, write `>/dev/null`"));
+    }
     if as_json {
         return json::print(with_keys(scope.no_start, |agent| ask(agent, scope.clone()))?);
     }
