@@ -1,32 +1,47 @@
 //! The client's side of the socket: connect, ask, read the answer. Standard library only.
 
+mod connect;
+mod wait;
+
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, IsTerminal, Read, Write};
-use std::os::fd::AsFd;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, UnixCredentials, getsockopt, send, sockopt::PeerCredentials};
 use nix::unistd::Uid;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use self::wait::Wait;
 use crate::protocol::Request;
 use crate::{env, paths};
 
-/// An open connection to an agent that runs under our own user, or root.
+/// An open connection to an agent.
 pub struct Agent {
     stream: UnixStream,
+    socket: PathBuf,
+    /// The process that listens, as the kernel knows it.
+    listener: UnixCredentials,
+    patience: Duration,
 }
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum CallError {
-    /// No agent can be reached; the text says why.
+    /// No agent is there; the text says why. Starting one may help.
     NoAgent(String),
+    /// The agent that is meant cannot be used, and another one must not take its place.
+    Unavailable {
+        /// Why it cannot be used.
+        what: String,
+        /// What to do next.
+        hint: String,
+    },
     /// The agent said no.
     Refused(Box<Refused>),
     /// The connection broke, or what came is no answer.
@@ -47,37 +62,98 @@ pub struct Refused {
 }
 
 impl Agent {
-    /// Connects to the agent that the environment names, or, if it names none that lives, to the one on record.
+    /// Connects to the agent that the environment names. If it names none, or one that named its socket itself and is gone,
+    /// connects to the recorded agent.
     pub fn find() -> Result<Self, CallError> {
-        let named = Self::from_env();
-        match (&named, paths::recorded_socket()) {
-            (Err(CallError::NoAgent(_)), Some(socket)) => Self::connect(&socket).or(named),
-            _ => named,
+        match Self::from_env() {
+            Err(CallError::NoAgent(why)) => Self::recorded(why),
+            named => named,
         }
     }
 
     /// Connects to the agent that the environment names.
+    ///
+    /// Fails with [`CallError::NoAgent`] only where another agent may be used instead: if the user chose the socket, an agent
+    /// that is gone is an error, since the next one may have more rights.
     pub fn from_env() -> Result<Self, CallError> {
-        match std::env::var_os(env::AUTH_SOCK).filter(|path| *path != OsString::new()) {
-            Some(path) => Self::connect(Path::new(&path)),
-            None => Err(CallError::NoAgent(format!("{} is not set", env::AUTH_SOCK))),
+        let Some(socket) = std::env::var_os(env::AUTH_SOCK).filter(|path| *path != OsString::new()).map(PathBuf::from)
+        else {
+            return Err(CallError::NoAgent(format!("{} is not set", env::AUTH_SOCK)));
+        };
+        match Self::connect(&socket) {
+            Err(CallError::NoAgent(what)) if !paths::is_named_by_agent(&socket) => {
+                let hint = format!("start an agent there, or unset {} to use your recorded agent", env::AUTH_SOCK);
+                Err(CallError::Unavailable { what, hint })
+            }
+            found => found,
         }
     }
 
-    /// Connects to the agent at this socket, once it is certain who listens there.
-    pub fn connect(socket: &Path) -> Result<Self, CallError> {
-        let no_agent = |why: String| CallError::NoAgent(format!("{}: {why}", socket.display()));
-        let stream = UnixStream::connect(socket).map_err(|error| no_agent(reason(&error)))?;
-        // Whoever could put a socket at our path could otherwise collect keys and passphrases.
-        let peer = getsockopt(&stream, PeerCredentials).map_err(|error| no_agent(error.desc().to_owned()))?;
-        let (us, them) = (Uid::effective(), Uid::from_raw(peer.uid()));
-        if them != us && !them.is_root() {
-            return Err(no_agent(format!("it belongs to uid {them}, not to us, uid {us}")));
+    /// Connects to the recorded agent; without one, fails because of `why`.
+    fn recorded(why: String) -> Result<Self, CallError> {
+        match paths::recorded_socket().map(|socket| Self::connect_to_recorded(&socket)) {
+            None | Some(Err(CallError::NoAgent(_))) => Err(CallError::NoAgent(why)),
+            Some(found) => found,
         }
-        let limits =
-            stream.set_read_timeout(Some(ANSWER_DEADLINE)).and_then(|()| stream.set_write_timeout(Some(SEND_DEADLINE)));
-        limits.map_err(|error| no_agent(reason(&error)))?;
-        Ok(Self { stream })
+    }
+
+    /// Connects to the agent at a socket that the record names. Another user's listener there is no agent of ours.
+    pub fn connect_to_recorded(socket: &Path) -> Result<Self, CallError> {
+        let agent = Self::connect(socket)?;
+        let owner = agent.listener.uid();
+        if owner == Uid::effective().as_raw() {
+            Ok(agent)
+        } else {
+            Err(CallError::NoAgent(format!("{}: it belongs to uid {owner}", socket.display())))
+        }
+    }
+
+    /// Connects to the agent at a socket that the user chose, whoever listens there. Before a key or a passphrase is sent, it
+    /// is checked who does.
+    fn connect(socket: &Path) -> Result<Self, CallError> {
+        let shown = socket.display();
+        let stream = connect::open(socket).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::ConnectionRefused => {
+                CallError::NoAgent(format!("{shown}: {}", reason(&error)))
+            }
+            io::ErrorKind::TimedOut => CallError::Unavailable {
+                what: format!("{shown}: no connection is accepted, so the agent is stopped or overloaded"),
+                hint: "continue or end its process, or start another agent: apptoken-agent --new".to_owned(),
+            },
+            _ => unusable(socket, &error),
+        })?;
+        let listener = getsockopt(&stream, PeerCredentials).map_err(|error| unusable(socket, &error.into()))?;
+        Ok(Self { stream, socket: socket.to_owned(), listener, patience: ANSWER_DEADLINE })
+    }
+
+    /// The socket by which it was reached.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// The process that listens there, as the kernel knows it: that of a service manager or of sshd may stand in for the
+    /// agent's. It is 0 where it is in another pid namespace.
+    pub fn listener_pid(&self) -> u32 {
+        self.listener.pid().cast_unsigned()
+    }
+
+    /// Returns this agent if it may be sent keys and passphrases: our own user or root listens.
+    pub fn trusted(self) -> Result<Self, CallError> {
+        self.require_trust().map(|()| self)
+    }
+
+    fn require_trust(&self) -> Result<(), CallError> {
+        let (us, them) = (Uid::effective(), Uid::from_raw(self.listener.uid()));
+        if them == us || them.is_root() {
+            return Ok(());
+        }
+        let socket = self.socket.display();
+        Err(CallError::Unavailable {
+            what: format!(
+                "{socket}: no key or passphrase is sent: the agent belongs to uid {them}, and we are uid {us}"
+            ),
+            hint: format!("correct {}, or unset it to use your own agent", env::AUTH_SOCK),
+        })
     }
 
     /// Sends one request and waits for its answer.
@@ -85,13 +161,24 @@ impl Agent {
     /// The answer is handed on as JSON: what is merely shown needs no types on this side, and each would cost the client
     /// some kilobytes.
     pub fn call(&mut self, request: &Request) -> Result<Value, CallError> {
+        if request.carries_key_or_passphrase() {
+            self.require_trust()?;
+        }
         let mut message = Zeroizing::new(Vec::with_capacity(MESSAGE_ROOM));
         serde_json::to_writer(&mut *message, request)
             .expect("requests have only string keys, and a Vec takes all that is written");
         message.push(b'\n');
         // An agent that refuses a connection may answer and close before it has read all we send.
-        let sent = self.stream.write_all(&message);
-        let line = match self.read_line(waits_for(request)) {
+        let sent = self.send(&message);
+        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
+            return Err(self.unresponsive());
+        }
+        // The agent answers a ping by itself, so that a late pong says all that another ping could.
+        let line = match request {
+            Request::Ping => self.read_line(self.patience.min(wait::PONG_DEADLINE), None),
+            _ => self.read_line(self.patience, waits_for(request)),
+        };
+        let line = match line {
             Err(CallError::Broken(_)) if sent.is_err() => {
                 Err(CallError::Broken("the agent closed the connection".to_owned()))
             }
@@ -105,14 +192,13 @@ impl Agent {
         }
     }
 
-    /// The agent's process: as it says, and as the kernel says of who listens.
+    /// The agent's process, for signals: as it says, and as the kernel says of who listens.
     pub fn pid(&mut self) -> Result<u32, CallError> {
+        self.require_trust()?;
         let pong = self.call(&Request::Ping)?;
         let pid = pong["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).unwrap_or_default();
-        let peer =
-            getsockopt(&self.stream, PeerCredentials).map_err(|error| CallError::Broken(error.desc().to_owned()))?;
         // The kernel says 0 for a process outside our namespace; as a target of signals that would be our own group.
-        if pid == 0 || peer.pid() != pid.cast_signed() {
+        if pid == 0 || self.listener_pid() != pid {
             return Err(CallError::Broken(
                 "who listens there is another process: a service manager, or the far end of a forwarded socket"
                     .to_owned(),
@@ -121,28 +207,43 @@ impl Agent {
         Ok(pid)
     }
 
-    /// Changes how long an answer may take.
-    pub fn set_patience(&self, deadline: Duration) -> io::Result<()> {
-        self.stream.set_read_timeout(Some(deadline))
+    /// Changes how long an answer may take to begin.
+    pub fn set_patience(&mut self, deadline: Duration) {
+        self.patience = deadline;
     }
 
     /// Waits until the agent closes the connection, as it does when it ends, for as long as an answer may take.
-    pub fn wait_for_its_end(mut self) {
-        let _ = self.stream.read(&mut [0]);
+    pub fn wait_for_its_end(self) {
+        wait::is_ready_by([self.stream.as_fd()], Instant::now() + self.patience);
     }
 
-    fn answers_within(&self, span: Duration) -> bool {
-        let mut stream = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
-        // What else may be is found by reading.
-        poll(&mut stream, span.as_millis().try_into().unwrap_or(PollTimeout::MAX)) != Ok(0)
+    /// Sends a message within [`SEND_DEADLINE`].
+    fn send(&self, mut message: &[u8]) -> io::Result<()> {
+        let deadline = Instant::now() + SEND_DEADLINE;
+        while !message.is_empty() {
+            match send(self.stream.as_raw_fd(), message, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+                Ok(count) => message = &message[count..],
+                Err(Errno::EAGAIN) if wait::has_room_by(self.stream.as_fd(), deadline) => {}
+                Err(Errno::EAGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
-    /// Reads an answer. Who sits at a terminal is told what is waited for, if it takes long.
-    fn read_line(&mut self, waits_for: Option<&'static str>) -> Result<Zeroizing<Vec<u8>>, CallError> {
-        let _notice = match waits_for {
-            Some(what) if io::stderr().is_terminal() && !self.answers_within(NOTICE_AFTER) => Some(Notice::show(what)),
-            _ => None,
-        };
+    /// Reads an answer, which begins within `patience` and ends within [`END_OF_ANSWER_DEADLINE`] of that.
+    fn read_line(
+        &mut self,
+        patience: Duration,
+        waits_for: Option<&'static str>,
+    ) -> Result<Zeroizing<Vec<u8>>, CallError> {
+        match wait::for_answer(self.stream.as_fd(), &self.socket, patience, waits_for) {
+            Wait::Answered => {}
+            Wait::Unresponsive => return Err(self.unresponsive()),
+            Wait::TooLong => return Err(CallError::Broken("no answer from the agent: it took too long".to_owned())),
+        }
+        let deadline = Instant::now() + END_OF_ANSWER_DEADLINE;
         let mut line = Zeroizing::new(Vec::with_capacity(MESSAGE_ROOM));
         let mut piece = Zeroizing::new([0; 4096]);
         loop {
@@ -162,6 +263,9 @@ impl Agent {
                     if line.len() > MAX_ANSWER {
                         return Err(CallError::Broken("the answer is too large".to_owned()));
                     }
+                    if !wait::is_ready_by([self.stream.as_fd()], deadline) {
+                        return Err(CallError::Broken("the agent's answer does not end".to_owned()));
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // It ended while we were waiting to be let in, or to be answered.
@@ -174,24 +278,18 @@ impl Agent {
             }
         }
     }
-}
 
-/// A line on the terminal for as long as something is waited for.
-struct Notice {
-    width: usize,
-}
-
-impl Notice {
-    fn show(what: &str) -> Self {
-        let text = format!("apptoken: {what} …");
-        let _ = write!(io::stderr(), "{text}");
-        Self { width: text.chars().count() }
-    }
-}
-
-impl Drop for Notice {
-    fn drop(&mut self) {
-        let _ = write!(io::stderr(), "\r{:width$}\r", "", width = self.width);
+    /// The error for an agent that is there and does not answer.
+    fn unresponsive(&self) -> CallError {
+        let (socket, pid) = (self.socket.display(), self.listener_pid());
+        let (process, see) = match pid {
+            0 => (String::new(), "its process".to_owned()),
+            pid => (format!(" (process {pid} listens there)"), format!("process {pid}")),
+        };
+        CallError::Unavailable {
+            what: format!("{socket}: no answer; the agent is stopped or overloaded{process}"),
+            hint: format!("continue or end {see}, or start another agent: apptoken-agent --new"),
+        }
     }
 }
 
@@ -232,30 +330,38 @@ impl Refused {
 impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoAgent(why) => write!(f, "no agent can be reached: {why}"),
+            Self::NoAgent(why) | Self::Unavailable { what: why, .. } => write!(f, "no agent can be reached: {why}"),
             Self::Refused(refusal) => f.write_str(&refusal.error),
             Self::Broken(why) => f.write_str(why),
         }
     }
 }
 
+/// The error for a socket that cannot be used, and of which it is unknown whether an agent listens there.
+fn unusable(socket: &Path, error: &io::Error) -> CallError {
+    CallError::Unavailable {
+        what: format!("{}: {}", socket.display(), reason(error)),
+        hint: format!("correct {}, or unset it to use your recorded agent", env::AUTH_SOCK),
+    }
+}
+
 /// An I/O error as a person says it, without the number.
 fn reason(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "there is no such socket".to_owned(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => "there is no such socket".to_owned(),
         io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => "it took too long".to_owned(),
         _ => error.to_string(),
     }
 }
 
-/// How long an answer may take: longer than the agent waits for GitHub and for a person, so that its own word comes first.
+/// How long an answer may take to begin, if pings are answered: longer than the agent waits for GitHub and for a person, so
+/// that its own word comes first.
 const ANSWER_DEADLINE: Duration = Duration::from_mins(4);
-/// How long somebody at a terminal waits without being told for what.
-const NOTICE_AFTER: Duration = Duration::from_millis(500);
-/// How long the agent may take to accept a request's bytes.
-const SEND_DEADLINE: Duration = Duration::from_secs(10);
+/// How long an answer may take from its first byte to its last. The agent writes it at once.
+const END_OF_ANSWER_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the agent may take to accept a request's bytes. Its kernel takes most requests whole.
+const SEND_DEADLINE: Duration = Duration::from_secs(5);
 /// Largest answer read, in bytes: ten thousand installations fit.
 const MAX_ANSWER: usize = 4 * 1024 * 1024;
 /// What is shown of a choice, in this order.

@@ -1,12 +1,14 @@
 //! Where things are: the record of the agent that is reused, so that shells started later, and programs without the variable,
 //! find it; and the user's configuration.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-use std::path::PathBuf;
+use std::ffi::{OsStr, OsString};
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 
+use nix::libc;
 use nix::unistd::Uid;
 
 use crate::env;
@@ -42,11 +44,35 @@ fn absolute(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
-/// The socket that the record names, if there is a record and it is ours.
+/// The socket that the record names, if there is a record, and it is ours and names what can be a socket's path.
 pub fn recorded_socket() -> Option<PathBuf> {
     let directory = record_directory().filter(|path| is_ours(path))?;
-    let socket = fs::read(directory.join(RECORD)).ok().filter(|path| !path.is_empty() && path.len() <= MAX_RECORD)?;
-    Some(PathBuf::from(std::ffi::OsString::from_vec(socket)))
+    // Opening a FIFO must not wait for a writer.
+    let record =
+        File::options().read(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(directory.join(RECORD));
+    let record = record.ok()?;
+    let there = record.metadata().ok()?;
+    if !there.is_file() || there.uid() != Uid::effective().as_raw() || there.len() > MAX_RECORD {
+        return None;
+    }
+    let mut socket = Vec::new();
+    record.take(MAX_RECORD).read_to_end(&mut socket).ok()?;
+    Some(PathBuf::from(OsString::from_vec(socket))).filter(|path| path.is_absolute() && !has_nul(path))
+}
+
+/// Returns true if an agent chose this path by itself: `…/apptoken-XXXXXXXXXX/agent.PID`.
+///
+/// What a user chose, or was handed, looks different: that of `-a`, of a command's own agent, a forwarded one.
+pub fn is_named_by_agent(socket: &Path) -> bool {
+    let name = socket.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix("agent."));
+    let directory = socket.parent().and_then(Path::file_name).and_then(OsStr::to_str);
+    let random = directory.and_then(|name| name.strip_prefix("apptoken-"));
+    name.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))
+        && random.is_some_and(|part| part.len() == 10 && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+}
+
+fn has_nul(path: &Path) -> bool {
+    path.as_os_str().as_bytes().contains(&0)
 }
 
 /// Makes the directory of the record, 0700; refuses one that is somebody else's.
@@ -57,8 +83,16 @@ pub fn make_record_directory() -> io::Result<PathBuf> {
     if is_ours(&directory) { Ok(directory) } else { Err(io::Error::other("it is not ours alone to write in")) }
 }
 
+/// Opens the file that is locked while an agent is started, in the directory of the record.
+pub fn open_start_lock(directory: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    // Opening a FIFO must not wait for a reader.
+    let options = options.write(true).create(true).truncate(false).mode(0o600).custom_flags(libc::O_NONBLOCK);
+    options.open(directory.join(START_LOCK))
+}
+
 /// A directory that is ours, and that nobody else can write to.
-fn is_ours(path: &std::path::Path) -> bool {
+fn is_ours(path: &Path) -> bool {
     const OTHERS_WRITE: u32 = 0o022;
     fs::symlink_metadata(path).is_ok_and(|there| {
         there.is_dir() && there.uid() == Uid::effective().as_raw() && there.mode() & OTHERS_WRITE == 0
@@ -68,9 +102,9 @@ fn is_ours(path: &std::path::Path) -> bool {
 /// The file with the socket's path in it.
 pub const RECORD: &str = "agent";
 /// The file that is locked while an agent is started.
-pub const START_LOCK: &str = "start.lock";
-/// Longest path read, in bytes.
-const MAX_RECORD: usize = 4096;
+const START_LOCK: &str = "start.lock";
+/// Longest record read, in bytes: that of a socket's path, which with its end must fit into the 108 bytes of `sun_path`.
+const MAX_RECORD: u64 = 107;
 /// The directory of the sealed keys, in that of the configuration, and how the name of each ends.
 pub const KEYS: &str = "keys";
 /// See [`KEYS`].

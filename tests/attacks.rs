@@ -15,4 +15,5 @@ mod key_handover;
 mod live_agent;
 mod memory_use;
 mod overflow_uid;
+mod record;
 mod startup;

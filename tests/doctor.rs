@@ -108,10 +108,11 @@ fn a_socket_that_an_agent_left_behind_is_told_from_none() {
 fn an_agent_on_record_is_looked_at_where_the_environment_names_a_dead_one() {
     let mut w = World::with_tools();
     let socket = w.socket();
-    w.env("APPTOKEN_AUTH_SOCK", "/gone/agent.1");
+    let gone = "/gone/apptoken-0123456789/agent.1";
+    w.env("APPTOKEN_AUTH_SOCK", gone);
     w.add_key(NO_OPTIONS).stderr_contains("Identity added").ok();
     let said = w.apptoken(["doctor"]).text();
-    let line = format!("warn  socket: {}, on record; there is no agent at /gone/agent.1 (", socket.display());
+    let line = format!("warn  socket: {}, on record; there is no agent at {gone} (", socket.display());
     assert!(said.contains(&line), "{said}");
     w.env_remove("APPTOKEN_AUTH_SOCK");
     let said = w.apptoken(["doctor"]).text();

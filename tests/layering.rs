@@ -36,7 +36,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::clock", &[]),
     ("agent::daemon", &[]),
     ("agent::socket", &["env", "files", "output"]),
-    ("agent::record", &["agent::args", "client", "lifetime", "output", "paths", "protocol"]),
+    ("agent::record", &["agent::args", "client", "files", "lifetime", "output", "paths", "protocol"]),
     ("agent::fair", &["agent::guard"]),
     ("agent::connections", &["agent::fair", "agent::guard"]),
     ("agent::guesses", &["agent::fair"]),

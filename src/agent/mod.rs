@@ -120,9 +120,10 @@ impl Failure {
 
 /// Ends the agent that the environment names: over its socket it is known to be one, and ours.
 fn end(args: &Args) -> Result<(), Failure> {
-    let failed = |error: client::CallError| {
-        Failure::new(format!("there is no agent to end: {error}"))
-            .hint("end it from a shell that started it, where APPTOKEN_AUTH_SOCK names its socket")
+    let failed = |error: client::CallError| match error {
+        client::CallError::Unavailable { what, hint } => Failure::new(format!("no agent was ended: {what}")).hint(hint),
+        error => Failure::new(format!("there is no agent to end: {error}"))
+            .hint("end it from a shell that started it, where APPTOKEN_AUTH_SOCK names its socket"),
     };
     let mut agent = client::Agent::from_env().map_err(failed)?;
     let pid = agent.pid().map_err(failed)?;
@@ -135,7 +136,7 @@ fn end(args: &Args) -> Result<(), Failure> {
     kill(Pid::from_raw(pid.cast_signed()), Signal::SIGTERM)
         .map_err(|error| Failure::new(format!("cannot end the agent, process {pid}: {}", error.desc())))?;
     let deadline = Instant::now() + END_DEADLINE;
-    let _ = agent.set_patience(END_DEADLINE);
+    agent.set_patience(END_DEADLINE);
     agent.wait_for_its_end();
     // The file of its socket is the last thing to go, after all that is secret.
     let socket = std::env::var_os(env::AUTH_SOCK).map(PathBuf::from).unwrap_or_default();

@@ -3,15 +3,17 @@
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::Failure;
 use super::args::Args;
-use crate::client::Agent;
+use crate::client::{Agent, CallError};
+use crate::files::wait_for_lock;
 use crate::lifetime;
 use crate::output::say;
-use crate::paths::{RECORD, START_LOCK, make_record_directory, recorded_socket};
+use crate::paths::{RECORD, make_record_directory, open_start_lock, recorded_socket};
 use crate::protocol::Request;
 
 /// The record, while nobody else can start an agent or clean up after one.
@@ -24,33 +26,33 @@ impl Record {
     /// Waits until no other start is under way, for ten seconds at most.
     pub fn lock() -> io::Result<Self> {
         let directory = make_record_directory()?;
-        let mut options = fs::OpenOptions::new();
-        let lock = options.write(true).create(true).truncate(false).mode(0o600).open(directory.join(START_LOCK))?;
-        let deadline = Instant::now() + START_DEADLINE;
-        loop {
-            match lock.try_lock() {
-                Ok(()) => return Ok(Self { directory, _lock: lock }),
-                Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(START_CHECK),
-                Err(fs::TryLockError::WouldBlock) => return Err(io::Error::other("another start does not end")),
-                Err(fs::TryLockError::Error(error)) => return Err(error),
-            }
+        let lock = open_start_lock(&directory)?;
+        match wait_for_lock(&lock, START_DEADLINE) {
+            Ok(()) => Ok(Self { directory, _lock: lock }),
+            Err(fs::TryLockError::WouldBlock) => Err(io::Error::other("another start does not end")),
+            Err(fs::TryLockError::Error(error)) => Err(error),
         }
     }
 
-    /// The socket and process of the agent on record, if it lives; says which options of `args` it was not started with.
-    pub fn living(&self, args: &Args) -> Option<(PathBuf, u32)> {
-        let socket = recorded_socket()?;
-        let mut agent = Agent::connect(&socket).ok()?;
-        // A shell is waiting to start. One that does not answer now is no agent to find.
-        agent.set_patience(ANSWER_DEADLINE).ok()?;
-        let pid = agent.pid().ok()?;
-        let status = agent.call(&Request::Status).ok()?;
-        lacks("-t", args.lifetime, status["maxLifetime"].as_u64());
-        lacks("--idle", args.idle, status["idle"].as_u64());
-        if args.audit_log.is_some() && status["audited"] != true {
-            say(format_args!("apptoken-agent: warning: the running agent was not started with --audit-log"));
+    /// The socket and process of the recorded agent, if one listens; warns about options of `args` it was not started with.
+    ///
+    /// Only a missing socket or a refused connection shows that nothing listens. Whatever else is wrong with what listens is
+    /// an error: a busy, slow or stopped agent lives, and must not be replaced.
+    pub fn living(&self, args: &Args) -> Result<Option<(PathBuf, u32)>, Failure> {
+        let Some(socket) = recorded_socket() else { return Ok(None) };
+        let deadline = Instant::now() + ANSWER_DEADLINE;
+        loop {
+            let asked = match Agent::connect_to_recorded(&socket) {
+                Err(CallError::NoAgent(_)) => return Ok(None),
+                found => found.and_then(|mut agent| ask(&mut agent, args)),
+            };
+            match asked {
+                Ok(pid) => return Ok(Some((socket, pid))),
+                // It closed the connection. If it is ending, nothing listens in a moment.
+                Err(CallError::NoAgent(_)) if Instant::now() < deadline => std::thread::sleep(END_CHECK),
+                Err(error) => return Err(not_replaced(&socket, error)),
+            }
         }
-        Some((socket, pid))
     }
 
     /// Writes down where the agent is, at once or not at all.
@@ -63,6 +65,37 @@ impl Record {
     }
 }
 
+/// Returns the process of an agent that lives, and warns about options of `args` it was not started with.
+fn ask(agent: &mut Agent, args: &Args) -> Result<u32, CallError> {
+    agent.set_patience(ANSWER_DEADLINE);
+    let pid = match agent.pid() {
+        // An agent that has too much to do for a ping is reused unseen.
+        Err(CallError::Refused(refusal)) if refusal.code == "busy" => return Ok(agent.listener_pid()),
+        pid => pid?,
+    };
+    let status = match agent.call(&Request::Status) {
+        Err(CallError::Refused(refusal)) if refusal.code == "busy" => return Ok(pid),
+        status => status?,
+    };
+    lacks("-t", args.lifetime, status["maxLifetime"].as_u64());
+    lacks("--idle", args.idle, status["idle"].as_u64());
+    if args.audit_log.is_some() && status["audited"] != true {
+        say(format_args!("apptoken-agent: warning: the running agent was not started with --audit-log"));
+    }
+    Ok(pid)
+}
+
+fn not_replaced(socket: &Path, error: CallError) -> Failure {
+    let (what, hint) = match error {
+        CallError::Unavailable { what, hint } => (what, hint),
+        error => (
+            format!("{}: {error}", socket.display()),
+            "end the process that listens there, or start another agent: apptoken-agent --new".to_owned(),
+        ),
+    };
+    Failure::new(format!("the recorded agent is not replaced: {what}")).hint(hint)
+}
+
 fn lacks(option: &str, asked: Option<Duration>, has: Option<u64>) {
     if let Some(asked) = asked.filter(|asked| Some(asked.as_secs()) != has) {
         let asked = lifetime::show(asked);
@@ -70,8 +103,9 @@ fn lacks(option: &str, asked: Option<Duration>, has: Option<u64>) {
     }
 }
 
-/// How long another start may take, and how often to look.
+/// How long another start may take.
 const START_DEADLINE: Duration = Duration::from_secs(10);
-const START_CHECK: Duration = Duration::from_millis(5);
-/// How long the agent on record may take to answer.
-const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
+/// How often to look whether an agent that closed the connection has ended.
+const END_CHECK: Duration = Duration::from_millis(5);
+/// How long the recorded agent may take to answer: a shell waits to start, and an agent that is only slow must not be given up.
+const ANSWER_DEADLINE: Duration = Duration::from_secs(5);

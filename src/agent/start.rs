@@ -41,7 +41,10 @@ pub(super) fn in_background(args: &Args) -> Result<(), Failure> {
     if let (true, Err(error)) = (reuse, &record) {
         warn_not_found(error);
     }
-    if reuse && let Some((socket, pid)) = record.as_ref().ok().and_then(|record| record.living(args)) {
+    if reuse
+        && let Ok(record) = &record
+        && let Some((socket, pid)) = record.living(args)?
+    {
         return print_lines(&args.dialect().announce(&socket, pid, !args.quiet));
     }
     if record.is_ok() {

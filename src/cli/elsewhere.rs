@@ -55,13 +55,14 @@ pub(super) fn with_keys<T>(
 
 /// Whether there is no agent, or none of any key. Where one has keys, a stored one may not be what is meant.
 fn is_for_want_of_a_key(error: &CallError) -> bool {
-    let keys = || Agent::find().and_then(|mut agent| agent.call(&Request::ListKeys));
+    // An agent that may not be sent a key cannot be given one.
+    let keys = || Agent::find()?.trusted()?.call(&Request::ListKeys);
     match error {
         CallError::NoAgent(_) => true,
         CallError::Refused(refusal) => {
             refusal.code == "no_key" && keys().is_ok_and(|answer| list(&answer, "keys").is_empty())
         }
-        CallError::Broken(_) => false,
+        CallError::Unavailable { .. } | CallError::Broken(_) => false,
     }
 }
 

@@ -111,6 +111,7 @@ impl From<CallError> for CliError {
     fn from(error: CallError) -> Self {
         match error {
             CallError::NoAgent(_) => Self::new(error).hint(start()).exit(Exit::NoAgent),
+            CallError::Unavailable { ref hint, .. } => Self::new(&error).hint(hint).exit(Exit::NoAgent),
             CallError::Refused(refusal) => (*refusal).into(),
             CallError::Broken(what) => Self::new(what).hint("see whether the agent still runs: apptoken status"),
         }

@@ -8,7 +8,7 @@ use crate::protocol::{Passphrase, Request};
 
 /// Locks the agent under a passphrase that is typed twice.
 pub(super) fn lock(fd: Option<&str>) -> Result<(), CliError> {
-    let mut agent = Agent::find()?;
+    let mut agent = Agent::find()?.trusted()?;
     let passphrase = match fd {
         Some(fd) => prompt::read_fd(fd)?,
         None => prompt::new_passphrase("Enter lock passphrase: ", |_| ())?,
@@ -20,7 +20,7 @@ pub(super) fn lock(fd: Option<&str>) -> Result<(), CliError> {
 
 /// Unlocks it.
 pub(super) fn unlock(fd: Option<&str>) -> Result<(), CliError> {
-    let mut agent = Agent::find()?;
+    let mut agent = Agent::find()?.trusted()?;
     let passphrase = match fd {
         Some(fd) => prompt::read_fd(fd)?,
         None => prompt::passphrase("Enter lock passphrase: ")?,

@@ -29,7 +29,7 @@ fn known(kind: &str) -> Option<Map<String, Value>> {
         _ => return None,
     };
     let mut agent = Agent::find().ok()?;
-    agent.set_patience(PATIENCE).ok()?;
+    agent.set_patience(PATIENCE);
     let status = agent.call(&Request::Status).ok()?;
     let mut words = Map::new();
     for holder in list(&status, holders) {

@@ -345,6 +345,19 @@ impl Request {
         )
     }
 
+    /// Returns true if a key or a passphrase comes with it, or may: `removeKey` takes a name or the key itself.
+    pub fn carries_key_or_passphrase(&self) -> bool {
+        matches!(
+            self,
+            Self::AddKey(_)
+                | Self::CheckKey(_)
+                | Self::SealKey(_)
+                | Self::RemoveKey(_)
+                | Self::Lock(_)
+                | Self::Unlock(_)
+        )
+    }
+
     /// The action's name on the wire, for logs.
     pub fn action(&self) -> &'static str {
         match self {

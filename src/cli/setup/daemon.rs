@@ -1,6 +1,5 @@
 //! `daemon`: the agent started and given the stored keys, stopped, told of.
 
-use std::fs::File;
 use std::process::{Command, Stdio};
 
 use super::load::{Loaded, load};
@@ -27,7 +26,7 @@ pub(super) fn daemon(words: &Words) -> Result<(), CliError> {
 
 fn start(words: &Words) -> Result<(), CliError> {
     let terms = Terms::read(words)?;
-    let mut agent = find_or_start()?;
+    let mut agent = find_or_start()?.trusted()?;
     tell(&mut agent)?;
     if load_missing(&mut agent, &terms)?.failed { Err(CliError::told()) } else { Ok(()) }
 }
@@ -36,14 +35,9 @@ fn start(words: &Words) -> Result<(), CliError> {
 fn stop() -> Result<(), CliError> {
     let mut agent = Agent::find()?;
     let pong = agent.call(&Request::Ping)?;
-    drop(agent);
     let mut end = Command::new(agent_program());
-    end.arg("-k").stdin(Stdio::null()).stdout(Stdio::null());
-    if Agent::from_env().is_err()
-        && let Some(socket) = paths::recorded_socket()
-    {
-        end.env(env::AUTH_SOCK, socket);
-    }
+    end.arg("-k").env(env::AUTH_SOCK, agent.socket()).stdin(Stdio::null()).stdout(Stdio::null());
+    drop(agent);
     if !end.status().map_err(|error| no_program(&error))?.success() {
         return Err(CliError::told());
     }
@@ -63,12 +57,10 @@ fn find_or_start() -> Result<Agent, CliError> {
         found => return Ok(found?),
     }
     // What it prints is for shells; who comes later finds it by its record, and without one nobody would.
-    paths::make_record_directory()
-        .and_then(|there| File::options().write(true).create(true).truncate(false).open(there.join(paths::START_LOCK)))
-        .map_err(|error| {
-            CliError::new(format!("no command would find the agent: it cannot be written down: {error}"))
-                .hint("see who may write in the runtime directory, or start it with: eval \"$(apptoken-agent)\"")
-        })?;
+    paths::make_record_directory().and_then(|directory| paths::open_start_lock(&directory)).map_err(|error| {
+        CliError::new(format!("no command would find the agent: it cannot be written down: {error}"))
+            .hint("see who may write in the runtime directory, or start it with: eval \"$(apptoken-agent)\"")
+    })?;
     let started = Command::new(agent_program()).arg("-s").stdin(Stdio::null()).stdout(Stdio::null()).status();
     if !started.map_err(|error| no_program(&error))?.success() {
         return Err(CliError::told().exit(Exit::NoAgent));

@@ -40,7 +40,7 @@ use crate::secret::Secret;
 pub(super) fn init(words: &Words) -> Result<(), CliError> {
     match Agent::find() {
         Err(CallError::NoAgent(_)) => Err(start_with_agent()),
-        found => store_key(&mut found?, words, true),
+        found => store_key(&mut found?.trusted()?, words, true),
     }
 }
 

@@ -19,7 +19,7 @@ use crate::secret::Secret;
 pub(super) fn add(words: &Words) -> Result<(), CliError> {
     let (files, terms) = (words.rest("files"), Terms::read(words)?);
     if files.is_empty() {
-        return match load(&mut Agent::find()?, &terms, |_, _| false)? {
+        return match load(&mut Agent::find()?.trusted()?, &terms, |_, _| false)? {
             Loaded { failed: true, .. } => Err(CliError::told()),
             Loaded { loaded: 0, .. } => {
                 Err(CliError::new("no key is stored").hint("give a FILE, or store one: apptoken init"))

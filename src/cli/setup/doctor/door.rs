@@ -14,40 +14,35 @@ use crate::{env, paths};
 pub(super) struct Door {
     /// Where the environment says that an agent is.
     pub(super) named: Option<PathBuf>,
-    /// Where the record says so.
-    recorded: Option<PathBuf>,
-    /// Whether the record is gone by.
+    /// Where the agent is, or would be.
+    socket: Option<PathBuf>,
+    /// Whether the record names that socket.
     pub(super) by_record: bool,
     pub(super) answer: Result<Value, CallError>,
 }
 
 impl Door {
-    /// Looks where [`Agent::find`] does.
+    /// Looks where the other commands do.
     pub(super) fn find() -> Self {
         let named = std::env::var_os(env::AUTH_SOCK).filter(|path| *path != OsString::new()).map(PathBuf::from);
-        let mut door = Self { named, recorded: paths::recorded_socket(), by_record: false, answer: Ok(Value::Null) };
-        door.answer = door.knock();
-        if door.recorded.is_some() && matches!(door.answer, Err(CallError::NoAgent(_))) {
-            door.by_record = true;
-            let answer = door.knock();
-            door.by_record = answer.is_ok() || door.named.is_none();
-            if door.by_record {
-                door.answer = answer;
+        let mut agent = Agent::find();
+        let socket = match &agent {
+            Ok(agent) => Some(agent.socket().to_owned()),
+            Err(_) => named.clone().or_else(paths::recorded_socket),
+        };
+        let answer = match &mut agent {
+            Ok(agent) => {
+                agent.set_patience(PATIENCE);
+                agent.call(&Request::Ping)
             }
-        }
-        door
+            Err(_) => agent.map(|_| Value::Null),
+        };
+        Self { by_record: socket != named, named, socket, answer }
     }
 
     /// Where the agent is, or would be.
     pub(super) fn socket(&self) -> Option<&Path> {
-        if self.by_record { self.recorded.as_deref() } else { self.named.as_deref() }
-    }
-
-    fn knock(&self) -> Result<Value, CallError> {
-        let nowhere = || CallError::NoAgent(format!("{} is not set, and none is on record", env::AUTH_SOCK));
-        let mut agent = Agent::connect(self.socket().ok_or_else(nowhere)?)?;
-        agent.set_patience(PATIENCE).map_err(|error| CallError::Broken(error.to_string()))?;
-        agent.call(&Request::Ping)
+        self.socket.as_deref()
     }
 }
 

@@ -13,6 +13,7 @@ use super::door::Door;
 use super::report::Report;
 use super::tools::version_of;
 use crate::cli::elsewhere::beside_us;
+use crate::cli::error::start;
 use crate::cli::json::shown;
 use crate::{env, paths};
 
@@ -41,19 +42,20 @@ pub(super) fn programs(report: &mut Report, door: &Door) {
 /// Whether there is a socket, and it is ours.
 pub(super) fn socket(report: &mut Report, door: &Door) -> bool {
     let Some(socket) = door.socket() else {
-        report.no_agent("socket", format_args!("{} is not set, and none is on record", env::AUTH_SOCK));
+        let why = format_args!("{} is not set, and none is on record", env::AUTH_SOCK);
+        report.no_agent("socket", why, format_args!("{}", start()));
         return false;
     };
     let shown = socket.display();
     let wrong = match fs::metadata(socket) {
         Ok(there) if !there.file_type().is_socket() => "it is not a socket",
-        Ok(there) if there.uid() != Uid::effective().as_raw() && there.uid() != 0 => "it is somebody else's",
+        Ok(there) if door.by_record && there.uid() != Uid::effective().as_raw() => "it is somebody else's",
         Ok(_) => "",
         Err(error) if error.kind() == io::ErrorKind::NotFound => "there is no such socket",
         Err(_) => "it cannot be looked at",
     };
     if !wrong.is_empty() {
-        report.no_agent("socket", format_args!("{shown}: {wrong}"));
+        report.no_agent("socket", format_args!("{shown}: {wrong}"), format_args!("{}", start()));
         return false;
     }
     match &door.named {

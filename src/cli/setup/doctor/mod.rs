@@ -14,7 +14,7 @@ use serde_json::Value;
 use self::door::Door;
 use self::report::Report;
 use crate::cli::args::Words;
-use crate::cli::error::CliError;
+use crate::cli::error::{CliError, start};
 use crate::cli::gitconfig::{self, Site};
 use crate::cli::json::shown;
 use crate::cli::scope::Scope;
@@ -71,7 +71,10 @@ fn agent_answers(report: &mut Report, door: Door, there: bool) -> bool {
         Err(error) => {
             match error {
                 _ if !there => report.skip(&["agent"], "there is no socket to reach it by"),
-                CallError::NoAgent(why) => report.no_agent("agent", format_args!("{why}")),
+                CallError::NoAgent(why) => report.no_agent("agent", format_args!("{why}"), format_args!("{}", start())),
+                CallError::Unavailable { what, hint } => {
+                    report.no_agent("agent", format_args!("{what}"), format_args!("{hint}"));
+                }
                 other => report.fail_as("agent", &other.into()),
             }
             report.skip(&["lock"], "no agent answers");

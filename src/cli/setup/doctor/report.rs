@@ -4,7 +4,7 @@ use std::fmt::Arguments;
 
 use serde_json::{Map, Value};
 
-use crate::cli::error::{CliError, Exit, start};
+use crate::cli::error::{CliError, Exit};
 use crate::cli::json::{shown, word};
 use crate::cli::print_data;
 
@@ -45,9 +45,9 @@ impl Report {
     }
 
     /// There is no agent; the exit status says so if nothing failed before.
-    pub(super) fn no_agent(&mut self, check: &str, why: Arguments<'_>) {
+    pub(super) fn no_agent(&mut self, check: &str, why: Arguments<'_>, hint: Arguments<'_>) {
         let is_first = self.first.is_none();
-        self.fail(check, format_args!("no agent can be reached: {why}"), format_args!("{}", start()));
+        self.fail(check, format_args!("no agent can be reached: {why}"), hint);
         self.first = self.first.take().map(|first| if is_first { first.exit(Exit::NoAgent) } else { first });
     }
 
