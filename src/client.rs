@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use self::wait::Wait;
 use crate::protocol::Request;
-use crate::{env, paths};
+use crate::{env, paths, user};
 
 /// An open connection to an agent.
 pub struct Agent {
@@ -91,6 +91,11 @@ impl Agent {
 
     /// Connects to the recorded agent; without one, fails because of `why`.
     fn recorded(why: String) -> Result<Self, CallError> {
+        if user::is_ambiguous() {
+            let what = format!("{why}, and {}", user::ambiguity());
+            let hint = format!("set {} to the agent's socket, or {}", env::AUTH_SOCK, user::MAP_THE_USER);
+            return Err(CallError::Unavailable { what, hint });
+        }
         match paths::recorded_socket().map(|socket| Self::connect_to_recorded(&socket)) {
             None | Some(Err(CallError::NoAgent(_))) => Err(CallError::NoAgent(why)),
             Some(found) => found,
@@ -143,6 +148,10 @@ impl Agent {
     }
 
     fn require_trust(&self) -> Result<(), CallError> {
+        if user::is_ambiguous() {
+            let what = format!("no key or passphrase is sent: {}", user::ambiguity());
+            return Err(CallError::Unavailable { what, hint: user::MAP_THE_USER.to_owned() });
+        }
         let (us, them) = (Uid::effective(), Uid::from_raw(self.listener.uid()));
         if them == us || them.is_root() {
             return Ok(());

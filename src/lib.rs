@@ -22,6 +22,7 @@
 //! - [`config`]: what is remembered of keys, read and edited as the user's own text
 //! - [`shell`]: what a shell will eval, and the quoting of it
 //! - [`output`] and [`usage`]: writing where nobody may read; what a wrong command line gets
+//! - [`user`]: whether our user can be told from others
 //!
 //! The client, standard library only, is [`client`] (connect, ask, read the answer) and [`cli`] (a file for each verb).
 //! Of these `cli::git` and `cli::setup_git` tell git whom to ask, in the words of `cli::gitconfig`; `cli::credential` is whom git
@@ -92,6 +93,7 @@ pub mod protocol;
 pub mod secret;
 pub mod shell;
 pub mod usage;
+pub mod user;
 
 use std::alloc::System;
 #[cfg(feature = "agent")]

@@ -22,7 +22,8 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("config", &["files", "ids", "paths"]),
     ("shell", &["env"]),
     ("usage", &["output"]),
-    ("client", &["env", "frame", "ids", "paths", "protocol", "secret"]),
+    ("user", &[]),
+    ("client", &["env", "frame", "ids", "paths", "protocol", "secret", "user"]),
     // The client's program never names the agent's.
     (
         "cli",
@@ -138,7 +139,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "output",
         ],
     ),
-    ("agent", &["client", "env", "output", "protocol", "shell", "usage"]),
+    ("agent", &["client", "env", "output", "protocol", "shell", "usage", "user"]),
 ];
 
 const ALL_BUT_THE_PROCESS: &[&str] = &[

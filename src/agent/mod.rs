@@ -56,7 +56,7 @@ use nix::unistd::Pid;
 use self::args::Args;
 use crate::output::{print, say};
 use crate::protocol::{Request, Revoke};
-use crate::{client, env};
+use crate::{client, env, user};
 
 /// Runs `apptoken-agent`.
 pub fn main() -> ExitCode {
@@ -66,6 +66,8 @@ pub fn main() -> ExitCode {
     };
     let done = if args.kill {
         end(&args)
+    } else if user::is_ambiguous() {
+        Err(Failure::new(format!("refusing to start: {}", user::ambiguity())).hint(user::MAP_THE_USER))
     } else if args.foreground || args.debug {
         start::in_foreground(&args)
     } else if args.command.is_empty() {
