@@ -5,6 +5,7 @@
 //!
 //! - `rows`: what is measured, a file for each kind
 //! - `stage`: where it is measured: a home, a GitHub, and the servers that are compared
+//! - `requesters`: other processes that keep our agent busy
 //! - `conversation`: one client for all of them
 //! - `turns`: who is measured when, and what is made of it
 //! - `table`: the page that is printed
@@ -17,6 +18,7 @@ mod daemon;
 mod echo;
 mod options;
 mod process;
+mod requesters;
 mod rows;
 mod server;
 mod stage;
@@ -25,6 +27,11 @@ mod turns;
 
 #[path = "../support/github/mod.rs"]
 mod github;
+#[path = "../support/listener.rs"]
+mod listener;
+#[expect(dead_code, reason = "the tests use more of it")]
+#[path = "../support/tls.rs"]
+mod tls;
 #[path = "../support/wait.rs"]
 mod wait;
 
@@ -39,6 +46,9 @@ fn main() {
     let options = Options::parse();
     if let Some(socket) = &options.echo {
         return echo::serve(socket);
+    }
+    if let Some([socket, count, message]) = options.requests.as_deref() {
+        return requesters::run(socket.as_ref(), count.parse().expect("a number"), message);
     }
     let wanted = rows::KINDS.iter().filter(|(name, _)| options.wants(name));
     let table: Table = wanted.flat_map(|(_, measure)| measure(&options)).collect();

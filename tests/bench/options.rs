@@ -11,7 +11,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) quick: bool,
 
-    /// Measure only rows of this kind: requests, load, programs, start, memory, crowd, size; may be given several times
+    /// Measure only rows of this kind: requests, load, programs, start, memory, crowd, hostile, size; may be given several times
     #[arg(long = "row", value_name = "KIND")]
     rows: Vec<String>,
 
@@ -22,6 +22,10 @@ pub(crate) struct Options {
     /// Be the echo server, at this socket
     #[arg(long, value_name = "SOCKET", hide = true)]
     pub(crate) echo: Option<PathBuf>,
+
+    /// Send a message over so many connections to the agent at this socket
+    #[arg(long, num_args = 3, value_names = ["SOCKET", "COUNT", "MESSAGE"], hide = true)]
+    pub(crate) requests: Option<Vec<String>>,
 
     /// What cargo says to every bench
     #[arg(long = "bench", hide = true)]

@@ -1,6 +1,8 @@
-//! What the kernel tells of a process, in `/proc/PID/status` (proc(5)).
+//! What the kernel tells of a process, in `/proc/PID/status` (proc(5)), and allows this one.
 
 use std::fs;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 /// Resident memory, in bytes: all of it, and the part that is not a mapped file and hence the process's alone.
 #[derive(Clone, Copy)]
@@ -20,6 +22,12 @@ pub(crate) fn threads(pid: u32) -> u64 {
 /// Whether it runs: neither gone, nor ended and waiting for its parent to notice.
 pub(crate) fn is_alive(pid: u32) -> bool {
     field(pid, "State").is_some_and(|state| !state.starts_with(['Z', 'X']))
+}
+
+/// Raises how many files we may have open, as far as we may: often it is fewer than there are clients.
+pub(crate) fn allow_open_files() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("every process has this limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit it may be raised");
 }
 
 fn number(pid: u32, name: &str) -> u64 {

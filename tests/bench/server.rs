@@ -1,8 +1,12 @@
 //! A server that is measured: its process, and how to talk to it.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+
+use nix::sys::socket::getsockopt;
+use nix::sys::socket::sockopt::PeerCredentials;
 
 use crate::command::or_panic;
 use crate::conversation::{Conversation, Ending};
@@ -33,8 +37,11 @@ impl Server {
         &self.socket
     }
 
+    /// The process that listens, which may be a child of the one that was started.
     pub(crate) fn pid(&self) -> u32 {
-        self.child.id()
+        let stream = UnixStream::connect(&self.socket).expect("the server listens");
+        let listener = getsockopt(&stream, PeerCredentials).expect("a Unix socket knows its peer");
+        listener.pid().cast_unsigned()
     }
 
     /// A new connection.

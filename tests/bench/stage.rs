@@ -14,10 +14,13 @@ use crate::conversation::Ending;
 use crate::github::{App, GitHub, Installation, TokenFormat, generate_key_pem};
 use crate::options::Options;
 use crate::server::Server;
+use crate::tls::{Authority, Front};
 
 /// A machine of its own, removed when dropped.
 pub(crate) struct Stage {
     pub(crate) github: GitHub,
+    /// What the API speaks TLS through, if it does.
+    front: Option<Front>,
     programs: PathBuf,
     directory: TempDir,
 }
@@ -36,7 +39,17 @@ impl Stage {
         let key = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(directory.path().join(KEY));
         key.expect("the directory is new").write_all(pem.as_bytes()).expect("the disk has room");
         let programs = fs::canonicalize(&options.programs).expect("the programs are there");
-        Self { github, programs, directory }
+        Self { github, front: None, programs, directory }
+    }
+
+    /// The same, but the API speaks TLS, and its CA stands among all those that this machine trusts.
+    pub(crate) fn over_tls(options: &Options, installation: Installation) -> Self {
+        let mut stage = Self::new(options, installation);
+        let authority = Authority::new("bench");
+        let trusted = fs::read_to_string(SYSTEM_CAS).unwrap_or_default() + &authority.pem();
+        fs::write(stage.path(CAS), trusted).expect("the disk has room");
+        stage.front = Some(Front::start(authority.issue(&["localhost"]), &stage.github));
+        stage
     }
 
     /// One with an installation such as most have.
@@ -50,7 +63,8 @@ impl Stage {
         let mut command = self.command(self.program("apptoken-agent"));
         let server = Server::start(command.arg("-D").arg("-a").arg(&socket), socket, TOKEN, Ending::Newline);
         let mut add = self.client(&server);
-        add.args(["add", KEY, "--offline", "--app-id", &APP_ID.to_string(), "--api-url", &self.github.url()]);
+        let api_url = self.front.as_ref().map_or_else(|| self.github.url(), Front::url);
+        add.args(["add", KEY, "--offline", "--app-id", &APP_ID.to_string(), "--api-url", &api_url]);
         run_to_its_end(&mut add);
         server
     }
@@ -64,12 +78,17 @@ impl Stage {
         server
     }
 
+    /// This program, to be told what else it is to do.
+    pub(crate) fn this_program(&self) -> Command {
+        self.command(env::current_exe().expect("this program knows where it is"))
+    }
+
     /// A server that sends back as many bytes as `other` answers with.
     pub(crate) fn echo(&self, other: &Server) -> Server {
         let mut question = vec![b'x'; other.ask().len()];
         *question.last_mut().expect("answers are not empty") = b'\n';
         let socket = self.path("echo");
-        let mut command = self.command(env::current_exe().expect("this program knows where it is"));
+        let mut command = self.this_program();
         Server::start(command.arg("--echo").arg(&socket), socket, &question, Ending::Newline)
     }
 
@@ -93,6 +112,9 @@ impl Stage {
         command.env_clear().env("PATH", env::var_os("PATH").unwrap_or_default()).current_dir(self.directory.path());
         for name in ["HOME", "XDG_RUNTIME_DIR", "TMPDIR"] {
             command.env(name, self.directory.path());
+        }
+        if self.front.is_some() {
+            command.env("SSL_CERT_FILE", self.path(CAS));
         }
         command
     }
@@ -119,6 +141,10 @@ pub(crate) const INSTALLATION_ID: u64 = 1001;
 const APP_ID: u64 = 123_456;
 /// The App's key, in the directory of the stage.
 const KEY: &str = "key.pem";
+/// The CA certificates that the agent trusts over TLS, in the directory of the stage.
+const CAS: &str = "ca.pem";
+/// Those that this machine trusts; where it has none, the agent trusts ours alone.
+const SYSTEM_CAS: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// What our agent is asked.
 const TOKEN: &[u8] = b"{\"action\":\"getToken\"}\n";
 /// What ssh-agent is asked: one byte follows, `SSH_AGENTC_REQUEST_IDENTITIES`.

@@ -3,16 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 use crate::conversation::Conversation;
 use crate::options::Options;
+use crate::process::allow_open_files;
 use crate::stage::Stage;
 use crate::table::{Amount, Goal, Row};
 use crate::turns::timed;
 
 pub(super) fn measure(options: &Options) -> Vec<Row> {
-    make_room();
+    allow_open_files();
     let stage = Stage::plain(options);
     let apptoken = stage.apptoken();
     stage.github.delay(API_DELAY);
@@ -35,12 +34,6 @@ pub(super) fn measure(options: &Options) -> Vec<Row> {
                 Amount::Time(took)
             )),
     ]
-}
-
-/// Raises how many files we may have open, as far as we may: often it is fewer than there are clients.
-fn make_room() {
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("every process has this limit");
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit it may be raised");
 }
 
 const CLIENTS: usize = 1_000;

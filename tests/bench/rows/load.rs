@@ -18,7 +18,7 @@ pub(super) fn measure(options: &Options) -> Vec<Row> {
 
     let what = format!("requests a second, {CONNECTIONS} connections");
     vec![
-        Row::new(&what, ours).beside("ssh-agent, list keys", ssh_agent).goal(Goal::TimesAtLeast(1.0)),
+        Row::new(&what, ours).beside("ssh-agent, list keys", ssh_agent).goal(Goal::TimesAtLeast(1.3)),
         Row::new(&what, ours).beside("bare echo", echo),
     ]
 }

@@ -1,6 +1,7 @@
 //! What is measured: a file for each kind of row.
 
 mod crowd;
+mod hostile;
 mod load;
 mod memory;
 mod programs;
@@ -15,12 +16,13 @@ use super::table::Row;
 type Measure = fn(&Options) -> Vec<Row>;
 
 /// Every kind by its name, in the order of the table.
-pub(crate) const KINDS: [(&str, Measure); 7] = [
+pub(crate) const KINDS: [(&str, Measure); 8] = [
     ("requests", requests::measure),
     ("load", load::measure),
     ("programs", programs::measure),
     ("start", start::measure),
     ("memory", memory::measure),
     ("crowd", crowd::measure),
+    ("hostile", hostile::measure),
     ("size", size::measure),
 ];

@@ -36,5 +36,5 @@ fn whole_life(command: &mut Command) -> Duration {
 }
 
 const ROUNDS: usize = 500;
-const TOKEN_GOAL: Goal = Goal::TimesAtMost(0.35);
-const RUN_GOAL: Goal = Goal::AtMost(Amount::Time(Duration::from_micros(1_500)));
+const TOKEN_GOAL: Goal = Goal::TimesAtMost(0.4);
+const RUN_GOAL: Goal = Goal::AtMost(Amount::Time(Duration::from_millis(1)));

@@ -15,4 +15,4 @@ fn row(options: &Options, program: &str, limit: u64) -> Row {
 }
 
 /// In bytes.
-const LIMITS: [(&str, u64); 2] = [("apptoken", 800_000), ("apptoken-agent", 6_000_000)];
+const LIMITS: [(&str, u64); 2] = [("apptoken", 1_300_000), ("apptoken-agent", 7_000_000)];
