@@ -14,6 +14,7 @@ mod github_thread;
 mod key_handover;
 mod live_agent;
 mod memory_use;
+mod mixed_load;
 mod overflow_uid;
 mod record;
 mod startup;

@@ -1,7 +1,7 @@
 //! Running a program to its end, or starting it and looking on. A hang fails the test, with all that was printed.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read, Write as _};
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -23,7 +23,11 @@ pub(crate) struct Invocation {
     /// The program and its arguments.
     line: Vec<OsString>,
     stdin: Vec<u8>,
+    each_line: Option<LineHandler>,
 }
+
+/// Gets what a command writes to stdout, line by line.
+type LineHandler = Box<dyn FnMut(&str) + Send>;
 
 impl Invocation {
     /// `program` as leader of a session of its own, so that no prompt can reach the terminal of whoever runs the tests.
@@ -31,7 +35,7 @@ impl Invocation {
         // By its whole path, for a command whose own PATH is empty.
         let mut command = Command::new(find("setsid").expect("util-linux is installed"));
         command.env_clear();
-        Self { command, line: vec![program.as_ref().to_owned()], stdin: Vec::new() }
+        Self { command, line: vec![program.as_ref().to_owned()], stdin: Vec::new(), each_line: None }
     }
 
     pub(crate) fn arg(self, arg: impl AsRef<OsStr>) -> Self {
@@ -68,6 +72,12 @@ impl Invocation {
         self
     }
 
+    /// Hands each line of stdout to `handle` when it comes, and keeps none: for a command that prints much.
+    pub(crate) fn each_line(mut self, handle: impl FnMut(&str) + Send + 'static) -> Self {
+        self.each_line = Some(Box::new(handle));
+        self
+    }
+
     /// Runs the command to its end; fails the test when it has none.
     #[track_caller]
     pub(crate) fn run(self) -> Run {
@@ -86,7 +96,11 @@ impl Invocation {
             .spawn()
             .expect("`setsid` of util-linux can be started");
         feed(child.stdin.take().expect("stdin is piped"), self.stdin);
-        let stdout = Capture::of(child.stdout.take().expect("stdout is piped"));
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let stdout = match self.each_line {
+            Some(handle) => Capture::handing_on(stdout, handle),
+            None => Capture::of(stdout),
+        };
         let stderr = Capture::of(child.stderr.take().expect("stderr is piped"));
         let words: Vec<_> = self.line.iter().map(|word| word.to_string_lossy()).collect();
         Running { what: words.join(" "), child, stdout, stderr }
@@ -170,6 +184,13 @@ impl Capture {
             }
         });
         Self { bytes, reader }
+    }
+
+    /// Keeps nothing, and hands on each line.
+    fn handing_on(source: impl Read + Send + 'static, mut handle: LineHandler) -> Self {
+        let reader =
+            thread::spawn(move || BufReader::new(source).lines().map_while(Result::ok).for_each(|line| handle(&line)));
+        Self { bytes: Arc::default(), reader }
     }
 
     /// What has been read so far.

@@ -70,6 +70,38 @@ pub enum Fault {
 pub(super) struct Faults {
     once: Vec<(Pattern, Fault)>,
     always: Vec<(Pattern, Fault)>,
+    at_random: Vec<AtRandom>,
+    /// How many requests met a fault at random.
+    pub(super) random: usize,
+}
+
+/// Faults that requests meet at random; the same seed gives the same faults to the same requests.
+#[derive(Debug)]
+struct AtRandom {
+    pattern: Pattern,
+    one_in: u64,
+    faults: Vec<Fault>,
+    /// The state of the generator.
+    state: u64,
+}
+
+impl AtRandom {
+    /// The fault that the next request meets, if it meets one.
+    fn draw(&mut self) -> Option<Fault> {
+        if !self.number().is_multiple_of(self.one_in) {
+            return None;
+        }
+        let which = usize::try_from(self.number()).expect("64 bits") % self.faults.len();
+        Some(self.faults[which].clone())
+    }
+
+    /// The next number of the generator, which is `SplitMix64`.
+    fn number(&mut self) -> u64 {
+        self.state = self.state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let z = (self.state ^ (self.state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
 }
 
 impl Faults {
@@ -83,15 +115,25 @@ impl Faults {
         self.always.insert(0, (pattern, fault));
     }
 
+    /// Lets one in so many requests that fit meet one of these faults, if none is queued for it.
+    pub(super) fn at_random(&mut self, pattern: Pattern, one_in: u64, faults: &[Fault], seed: u64) {
+        self.at_random.push(AtRandom { pattern, one_in, faults: faults.to_owned(), state: seed });
+    }
+
     /// Forgets all faults.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    /// Takes the fault that this request meets: the one queued first, else a standing one.
+    /// Takes the fault that this request meets: the one queued first, else one at random, else a standing one.
     pub(super) fn take(&mut self, method: &str, path: &str) -> Fault {
         if let Some(index) = self.once.iter().position(|(pattern, _)| pattern.fits(method, path)) {
             return self.once.remove(index).1;
+        }
+        let mut fitting = self.at_random.iter_mut().filter(|faults| faults.pattern.fits(method, path));
+        if let Some(fault) = fitting.next().and_then(AtRandom::draw) {
+            self.random += 1;
+            return fault;
         }
         let standing = self.always.iter().find(|(pattern, _)| pattern.fits(method, path));
         standing.map_or(Fault::Pass, |(_, fault)| fault.clone())

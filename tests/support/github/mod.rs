@@ -275,7 +275,19 @@ impl GitHub {
         self.shared.world().faults.always(Pattern::parse(pattern), fault);
     }
 
-    /// Forgets all faults, queued and standing.
+    /// Lets one in so many requests that fit a pattern meet one of these faults, as the seed decides.
+    #[track_caller]
+    pub fn at_random(&self, pattern: &str, one_in: u64, faults: &[Fault], seed: u64) {
+        self.shared.world().faults.at_random(Pattern::parse(pattern), one_in, faults, seed);
+    }
+
+    /// How many requests met a fault at random, of how many.
+    pub fn random_faults(&self) -> (usize, usize) {
+        let world = self.shared.world();
+        (world.faults.random, world.journal.len())
+    }
+
+    /// Forgets all faults, queued, standing and random.
     pub fn clear_faults(&self) {
         self.shared.world().faults.clear();
     }
@@ -312,6 +324,11 @@ impl GitHub {
     /// All tokens handed out so far, dead or alive.
     pub fn tokens(&self) -> Vec<IssuedToken> {
         self.shared.world().tokens.iter().map(|token| token.issued.clone()).collect()
+    }
+
+    /// A token that was handed out, dead or alive.
+    pub fn token(&self, value: &str) -> Option<IssuedToken> {
+        self.shared.world().token(value).map(|token| token.issued.clone())
     }
 
     /// Tells whether a token is neither expired nor revoked, nor its installation gone.
