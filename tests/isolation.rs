@@ -64,7 +64,9 @@ fn a_ping_takes_no_longer_whatever_others_do() {
     let slow = took[took.len() * 99 / 100];
     assert!(slow < Duration::from_millis(50), "99 of 100 pings are faster than {slow:?}");
     for guesser in &mut guessers {
-        assert_eq!(guesser.answer()["code"], "denied");
+        // Of one process, one waits at a time, and the newest.
+        let answer = guesser.answer();
+        assert!(answer["code"] == "denied" || answer["code"] == "busy", "{answer}");
     }
 }
 

@@ -264,8 +264,8 @@ fn each_wrong_passphrase_costs_its_caller_a_tenth_of_a_second_more() {
 fn a_wrong_passphrase_keeps_nobody_else_waiting() {
     let w = World::with_key();
     lock(&w, PASSPHRASE);
-    // From now on a wrong one costs 0.8 seconds.
-    for _ in 0..7 {
+    // From now on a wrong one costs 1.3 seconds.
+    for _ in 0..12 {
         unlock(&mut w.connect(), "hunter3");
     }
     let mut guesser = w.connect();

@@ -51,9 +51,9 @@ fn wrong_unlocks_of_many_processes_do_not_delay_another() {
 fn a_stream_of_new_processes_does_not_hold_an_unlock_back() {
     let w = locked();
     let guess = format!("while printf wrong | {UNLOCK} 2>/dev/null; [ $? = 1 ]; do :; done");
-    let guess = format!("for i in $(seq 8); do ({guess}) & done; wait");
+    let guess = format!("for i in $(seq 4); do ({guess}) & done; wait");
     let flood = w.command("sh").args(["-c", &guess]).start();
-    wait_until("the wrong unlocks wait", DEADLINE, || connections_to(&w.socket()) >= 6);
+    wait_until("the wrong unlocks wait", DEADLINE, || connections_to(&w.socket()) >= 3);
     let took = unlock(&w);
     tell(format_args!("a right unlock among endless new processes takes {took:?}"));
     drop(flood);
@@ -94,6 +94,9 @@ fn requests_of_one_process_do_not_delay_a_token_of_another() {
     allow_open_files(2 * 1024);
     let w = World::with_key();
     w.apptoken(["token"]).line();
+    let start = Instant::now();
+    w.apptoken(["token"]).line();
+    let alone = start.elapsed();
     w.github.delay(Duration::from_millis(400));
     let mut flood: Vec<Peer> = (0..1_000).map(|_| w.connect()).collect();
     for (number, asker) in flood.iter_mut().enumerate() {
@@ -105,7 +108,7 @@ fn requests_of_one_process_do_not_delay_a_token_of_another() {
     w.apptoken(["token"]).line();
     let cached = start.elapsed();
     tell(format_args!("a cached token behind 1,000 requests of another process takes {cached:?}"));
-    assert!(cached < 10 * CACHED_GOAL, "{cached:?}");
+    assert!(cached < alone * 10 + 10 * CACHED_GOAL, "{cached:?}, and {alone:?} alone");
 
     // The control: a request of the same process has to wait for all of these.
     let mut own = w.connect();

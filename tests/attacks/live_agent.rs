@@ -63,14 +63,20 @@ fn with_few_connections() -> World {
 /// As many requests of this process as there may be connections. None of them is answered soon.
 fn fill(w: &World) -> Vec<Peer> {
     w.github.delay(DEADLINE);
-    let ask = |number| {
-        let mut peer = w.connect();
+    let mut last = w.connect();
+    let ask = |peer: &mut Peer, number: usize| {
         peer.send(json!({"action": "getToken", "owner": format!("owner-{number}")}).to_string());
-        // Not only sent, but being carried out, before the next one comes: else it would be closed for that.
-        assert!(!peer.is_answered_within(Duration::from_millis(5)));
-        peer
     };
-    (0..CONNECTIONS).map(ask).collect()
+    let mut crowd: Vec<Peer> = (1..CONNECTIONS).map(|_| w.connect()).collect();
+    crowd.iter_mut().enumerate().for_each(|(number, peer)| ask(peer, number));
+    // What was sent before is read before: when this is answered, all of them are being carried out.
+    for _ in 0..2 {
+        assert_eq!(last.request(&json!({"action": "ping"}))["pong"], true);
+    }
+    ask(&mut last, CONNECTIONS);
+    assert!(!last.is_answered_within(Duration::from_millis(500)));
+    crowd.push(last);
+    crowd
 }
 
 const CONNECTIONS: usize = 60;
