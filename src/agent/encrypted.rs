@@ -10,6 +10,8 @@
 //! | 0x30 | DER: encrypted PKCS#8, which is PBES2 of RFC 8018 with PBKDF2 or scrypt, or a key in the clear |
 //! | else | a `pem.enc`: base64 of salt 32, IV 16, tag 16, ciphertext; PBKDF2, AES-256-GCM, inside it PEM |
 //!
+//! 0x30 is the digit 0 as well: what is all base64 is no DER.
+//!
 //! What deriving costs is for the file to say. It is held against bounds while it is read, before anything is derived. PBES2
 //! is read here and not by the crate `pkcs5`, which panics on a short IV and a cost of zero; both come from the file.
 
@@ -80,9 +82,12 @@ impl Packed {
         if text.expose().len() > MAX_WIRE {
             return Err(KeyError::TooLarge.into());
         }
-        let bytes = decode(text.expose())?;
+        Self::from_bytes(decode(text.expose())?)
+    }
+
+    fn from_bytes(bytes: Secret<[u8]>) -> Result<Self, NotOpened> {
         match bytes.expose() {
-            [DER_SEQUENCE, ..] => Self::from_der(bytes),
+            der if is_der(der) => Self::from_der(bytes),
             file if SealedFile::is_meant(file) => Ok(Self::Encrypted(Encrypted(Form::Sealed(SealedFile::read(file)?)))),
             file if file.starts_with(BEGIN) => {
                 let inner = decode(pem::read(file)?.wire.expose())?;
@@ -392,6 +397,12 @@ fn is_key(der: &Secret<[u8]>) -> bool {
     pkcs1::RsaPrivateKeyRef::from_der(der.expose()).is_ok() || pkcs8::PrivateKeyInfoRef::from_der(der.expose()).is_ok()
 }
 
+/// Returns true if this can be DER. In base64 it is not, although base64 can begin with the same byte: `0`.
+fn is_der(bytes: &[u8]) -> bool {
+    let is_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace() || b"+/=".contains(byte);
+    bytes.first() == Some(&DER_SEQUENCE) && !bytes.iter().all(is_base64)
+}
+
 fn decode(base64: &str) -> Result<Secret<[u8]>, NotOpened> {
     STANDARD.decode(base64).map(Secret::from).map_err(|_| DAMAGED)
 }
@@ -644,6 +655,15 @@ mod tests {
         ] {
             let changed = pem.replace("AES-128-CBC,30313233343536373839616263646566", info);
             assert_eq!(refusal(changed.as_bytes()), Some(why), "{info}");
+        }
+    }
+
+    #[test]
+    fn a_pem_enc_that_begins_like_der_is_still_one() {
+        for first in ["0", "A"] {
+            let file = first.repeat(4) + &"A".repeat(200);
+            let is_encrypted = |read: Result<Packed, NotOpened>| matches!(read, Ok(Packed::Encrypted(_)));
+            assert!(is_encrypted(read(file.as_bytes())), "{first}");
         }
     }
 
