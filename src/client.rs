@@ -5,20 +5,21 @@ mod wait;
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd};
+use std::io::{self, IoSlice, Read};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, UnixCredentials, getsockopt, send, sockopt::PeerCredentials};
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixCredentials, getsockopt, sendmsg, sockopt::PeerCredentials};
 use nix::unistd::Uid;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use self::wait::Wait;
 use crate::protocol::Request;
+use crate::secret::on_wiped_stack;
 use crate::{env, paths, user};
 
 /// An open connection to an agent.
@@ -28,6 +29,12 @@ pub struct Agent {
     /// The process that listens, as the kernel knows it.
     listener: UnixCredentials,
     patience: Duration,
+}
+
+/// How long an answer may take to begin, and the work that it waits for.
+struct Expected {
+    patience: Duration,
+    waits_for: Option<&'static str>,
 }
 
 /// Why there is no answer.
@@ -170,6 +177,29 @@ impl Agent {
     /// The answer is handed on as JSON: what is merely shown needs no types on this side, and each would cost the client
     /// some kilobytes.
     pub fn call(&mut self, request: &Request) -> Result<Value, CallError> {
+        let (expected, sent) = (self.expected(request), self.send(request)?);
+        self.answer(&sent, expected)
+    }
+
+    /// Sends one request with a secret in it, wipes it, and waits for its answer.
+    pub fn hand_over(&mut self, request: Request) -> Result<Value, CallError> {
+        let (expected, this) = (self.expected(&request), &*self);
+        // The closure owns the request, which is wiped when the closure ends.
+        let sent = on_wiped_stack(move || this.send(&request))?;
+        self.answer(&sent, expected)
+    }
+
+    fn expected(&self, request: &Request) -> Expected {
+        match request {
+            // The agent answers a ping by itself, so that a late pong says all that another ping could.
+            Request::Ping => Expected { patience: self.patience.min(wait::PONG_DEADLINE), waits_for: None },
+            _ => Expected { patience: self.patience, waits_for: waits_for(request) },
+        }
+    }
+
+    /// Sends one request, and the file that belongs to it. No copy of it is left. What kept the agent from taking all of it may
+    /// be in its answer.
+    fn send(&self, request: &Request) -> Result<io::Result<()>, CallError> {
         if request.carries_key_or_passphrase() {
             self.require_trust()?;
         }
@@ -177,17 +207,38 @@ impl Agent {
         serde_json::to_writer(&mut *message, request)
             .expect("requests have only string keys, and a Vec takes all that is written");
         message.push(b'\n');
-        // An agent that refuses a connection may answer and close before it has read all we send.
-        let sent = self.send(&message);
-        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::TimedOut) {
-            return Err(self.unresponsive());
+        match self.write(&message, request.descriptor()) {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Err(self.unresponsive()),
+            sent => Ok(sent),
         }
-        // The agent answers a ping by itself, so that a late pong says all that another ping could.
-        let line = match request {
-            Request::Ping => self.read_line(self.patience.min(wait::PONG_DEADLINE), None),
-            _ => self.read_line(self.patience, waits_for(request)),
-        };
-        let line = match line {
+    }
+
+    /// Writes a message within [`SEND_DEADLINE`], and with its first byte a file descriptor, if there is one.
+    fn write(&self, mut message: &[u8], file: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        let deadline = Instant::now() + SEND_DEADLINE;
+        let mut descriptor = file.map(|file| [file.as_raw_fd()]);
+        while !message.is_empty() {
+            let bytes = [IoSlice::new(message)];
+            let beside = descriptor.as_ref().map(|descriptor| [ControlMessage::ScmRights(descriptor)]);
+            let beside = beside.as_ref().map_or(&[][..], |beside| &beside[..]);
+            let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+            match sendmsg::<()>(self.stream.as_raw_fd(), &bytes, beside, flags, None) {
+                Ok(count) => {
+                    message = &message[count..];
+                    descriptor = None;
+                }
+                Err(Errno::EAGAIN) if wait::has_room_by(self.stream.as_fd(), deadline) => {}
+                Err(Errno::EAGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self, sent: &io::Result<()>, expected: Expected) -> Result<Value, CallError> {
+        // An agent that refuses a connection may answer and close before it has read all we send.
+        let line = match self.read_line(expected) {
             Err(CallError::Broken(_)) if sent.is_err() => {
                 Err(CallError::Broken("the agent closed the connection".to_owned()))
             }
@@ -226,28 +277,9 @@ impl Agent {
         wait::is_ready_by([self.stream.as_fd()], Instant::now() + self.patience);
     }
 
-    /// Sends a message within [`SEND_DEADLINE`].
-    fn send(&self, mut message: &[u8]) -> io::Result<()> {
-        let deadline = Instant::now() + SEND_DEADLINE;
-        while !message.is_empty() {
-            match send(self.stream.as_raw_fd(), message, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
-                Ok(count) => message = &message[count..],
-                Err(Errno::EAGAIN) if wait::has_room_by(self.stream.as_fd(), deadline) => {}
-                Err(Errno::EAGAIN) => return Err(io::ErrorKind::TimedOut.into()),
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads an answer, which begins within `patience` and ends within [`END_OF_ANSWER_DEADLINE`] of that.
-    fn read_line(
-        &mut self,
-        patience: Duration,
-        waits_for: Option<&'static str>,
-    ) -> Result<Zeroizing<Vec<u8>>, CallError> {
-        match wait::for_answer(self.stream.as_fd(), &self.socket, patience, waits_for) {
+    /// Reads an answer, which begins within the expected time and ends within [`END_OF_ANSWER_DEADLINE`] of that.
+    fn read_line(&mut self, expected: Expected) -> Result<Zeroizing<Vec<u8>>, CallError> {
+        match wait::for_answer(self.stream.as_fd(), &self.socket, expected.patience, expected.waits_for) {
             Wait::Answered => {}
             Wait::Unresponsive => return Err(self.unresponsive()),
             Wait::TooLong => return Err(CallError::Broken("no answer from the agent: it took too long".to_owned())),
@@ -317,6 +349,11 @@ fn waits_for(request: &Request) -> Option<&'static str> {
 }
 
 impl Refused {
+    /// The same for what is found wrong on this side.
+    pub fn new(error: String, hint: &str) -> Self {
+        Self { error, hint: Some(hint.to_owned()), ..Self::default() }
+    }
+
     fn read(answer: &Value) -> Self {
         let text = |name: &str| answer[name].as_str().map(str::to_owned);
         let line = |choice: &Value| {

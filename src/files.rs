@@ -31,18 +31,26 @@ pub fn write_atomically(file: &Path, bytes: &[u8]) -> io::Result<()> {
 
 /// Reads a regular file of at most `limit` bytes; a pipe or device would have no end, and might never have a beginning.
 pub fn read(file: &Path, limit: usize) -> io::Result<(Vec<u8>, Metadata)> {
+    let (opened, there) = open(file, limit)?;
+    // Room for all of it at once: a buffer that grows leaves copies behind.
+    let mut bytes = Vec::with_capacity(limit + 1);
+    opened.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    // It may have grown.
+    if bytes.len() > limit { Err(too_large(limit)) } else { Ok((bytes, there)) }
+}
+
+/// Opens a regular file of at most `limit` bytes, to read it or to hand it over.
+pub fn open(file: &Path, limit: usize) -> io::Result<(File, Metadata)> {
     let opened = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(file)?;
     let there = opened.metadata()?;
     if !there.is_file() {
         return Err(io::Error::other("it is no regular file"));
     }
-    // Room for all of it at once: a buffer that grows leaves copies behind.
-    let mut bytes = Vec::with_capacity(limit + 1);
-    opened.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > limit {
-        return Err(io::Error::other(format!("it is over {} KiB", limit / 1024)));
-    }
-    Ok((bytes, there))
+    if there.len() > limit as u64 { Err(too_large(limit)) } else { Ok((opened, there)) }
+}
+
+fn too_large(limit: usize) -> io::Error {
+    io::Error::other(format!("it is over {} KiB", limit / 1024))
 }
 
 /// The file itself, or the one that it leads to.

@@ -16,7 +16,7 @@ fn every_encrypted_form_is_opened_and_only_by_its_passphrase() {
     for way in WAYS {
         let file = w.encrypted(way, KEY);
         for (passphrase, code) in [
-            (json!({}), "bad_key"),
+            (json!({}), "wrong_passphrase"),
             (json!({"passphrase": "wrong"}), "wrong_passphrase"),
             (json!({"passphrase": ""}), "wrong_passphrase"),
         ] {

@@ -85,6 +85,20 @@ impl Packed {
         Self::from_bytes(decode(text.expose())?)
     }
 
+    /// Reads the content of a key file, in every form that a client can send and that [`pem::read`] reads.
+    pub fn from_file(content: Secret<[u8]>) -> Result<Self, NotOpened> {
+        if content.expose().len() > MAX_KEY {
+            return Err(KeyError::TooLarge.into());
+        }
+        match pem::read(content.expose()) {
+            Ok(key) => Self::from_wire(&key.wire),
+            // Neither DER nor a `pem.enc` is PEM. Where it is nothing at all, the user should hear what is missing.
+            Err(KeyError::NotPem) if is_der(content.expose()) => Self::from_bytes(content),
+            Err(KeyError::NotPem) => pem_enc(content.expose()).map_err(|_| KeyError::NotPem.into()),
+            Err(why) => Err(why.into()),
+        }
+    }
+
     fn from_bytes(bytes: Secret<[u8]>) -> Result<Self, NotOpened> {
         match bytes.expose() {
             der if is_der(der) => Self::from_der(bytes),
@@ -664,6 +678,29 @@ mod tests {
             let file = first.repeat(4) + &"A".repeat(200);
             let is_encrypted = |read: Result<Packed, NotOpened>| matches!(read, Ok(Packed::Encrypted(_)));
             assert!(is_encrypted(read(file.as_bytes())), "{first}");
+            assert!(is_encrypted(Packed::from_file(file.into_bytes().into())), "{first}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_read_in_every_form() {
+        let der = decode(pem::read(PEM.as_bytes()).expect("a key").wire.expose()).expect("base64").expose().to_vec();
+        let from_file = |bytes: Vec<u8>| Packed::from_file(bytes.into());
+        for form in [PEM.as_bytes().to_vec(), PEM.replace('\n', "\\n").into(), STANDARD.encode(PEM).into(), der.clone()]
+        {
+            let Ok(Packed::Plain(read)) = from_file(form) else { panic!("it is not encrypted") };
+            assert_eq!(read.expose(), der);
+        }
+        for form in [in_old_pem("hunter2"), in_pkcs8("hunter2")] {
+            assert!(matches!(from_file(form), Ok(Packed::Encrypted(_))));
+        }
+        for (content, why) in [
+            (Vec::new(), KeyError::Empty),
+            (b"hello".to_vec(), KeyError::NotPem),
+            (vec![0xff; 100], KeyError::NotPem),
+            (vec![b'A'; MAX_KEY + 1], KeyError::TooLarge),
+        ] {
+            assert_eq!(from_file(content).err(), Some(why.into()));
         }
     }
 

@@ -16,7 +16,7 @@ use super::revoke::Living;
 use super::signing::Signing;
 use crate::ids::{AppId, AppNames, Host, KeyName};
 use crate::lifetime::{self, MAX_LIFETIME};
-use crate::protocol::{Added, Choice, Code, NewKey, Refusal, RemoveAllKeys, RemoveKey, Removed};
+use crate::protocol::{Added, Choice, Code, KeySource, NewKey, Refusal, RemoveAllKeys, RemoveKey, Removed};
 use crate::secret::on_wiped_stack;
 
 impl Agent {
@@ -36,7 +36,7 @@ impl Agent {
         self.held(|_, _| ())?;
         self.judge(&new)?;
         let api = Api::new(new.host.as_ref(), new.api_url.as_deref())?;
-        let opened = self.open(new.key, new.passphrase, share).await?;
+        let opened = self.open(KeySource::one_of(new.key, new.key_file)?, new.passphrase, share).await?;
         let mut key =
             HeldKey { installation: new.installation_id, confirm: new.confirm, ..held_key(opened, new.app_id, api) };
         let (slug, warning) = self.check(&mut key, new.offline, share).await?;

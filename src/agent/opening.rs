@@ -17,6 +17,7 @@ use super::fair::{FairQueue, Limits, Overloaded, ShareKey, Standing};
 use super::github::Caller;
 use super::handler::Agent;
 use super::key::AppKey;
+use super::key_file;
 use super::keys::{Api, held_key};
 use super::refuse::{Asked, refuse};
 use super::sealed::seal;
@@ -24,7 +25,7 @@ use super::shield::Shielded;
 use super::signing::Signing;
 use super::worker::{NotDone, Worker};
 use crate::pem::KeyError;
-use crate::protocol::{CheckKey, Checked, Code, Refusal, SealKey, SealedKey};
+use crate::protocol::{CheckKey, Checked, Code, KeySource, Refusal, SealKey, SealedKey};
 use crate::secret::{Secret, on_wiped_stack};
 
 /// A key that was judged, and is not in the clear any more.
@@ -35,17 +36,24 @@ pub(super) struct Opened {
 }
 
 impl Agent {
-    /// Opens a key that was sent, and judges it. A passphrase that it does not need is not looked at.
+    /// Opens a key that was sent, or whose file was, and judges it. A passphrase that it does not need is not looked at.
     pub(super) async fn open(
         &self,
-        key: Secret<str>,
+        key: KeySource,
         passphrase: Option<Secret<str>>,
         share: ShareKey,
     ) -> Result<Opened, Refusal> {
-        let opened = match on_wiped_stack(|| Packed::from_wire(&key)).map_err(not_opened)? {
+        let packed = match key {
+            KeySource::Inline(key) => on_wiped_stack(|| Packed::from_wire(&key)),
+            KeySource::File(file) => {
+                let content = key_file::read(file).await?;
+                on_wiped_stack(|| Packed::from_file(content))
+            }
+        };
+        let opened = match packed.map_err(not_opened)? {
             Packed::Plain(der) => on_wiped_stack(|| judge(&der)),
             Packed::Encrypted(key) => {
-                let passphrase = passphrase.ok_or_else(|| bad_key(KeyError::Encrypted))?;
+                let passphrase = passphrase.ok_or_else(passphrase_needed)?;
                 self.one_at_a_time(share, move || key.open(&passphrase).and_then(|der| judge(&der))).await?
             }
         };
@@ -56,7 +64,7 @@ impl Agent {
     pub(super) async fn check_key(&self, asked: CheckKey, share: ShareKey) -> Result<Checked, Refusal> {
         self.held(|_, _| ())?;
         let api = Api::new(asked.host.as_ref(), asked.api_url.as_deref())?;
-        let opened = self.open(asked.key, asked.passphrase, share).await?;
+        let opened = self.open(KeySource::one_of(asked.key, asked.key_file)?, asked.passphrase, share).await?;
         self.signs(&opened.pkcs1).await?;
         let (fingerprint, bits) = (opened.fingerprint.clone(), opened.bits);
         let mut checked = Checked { fingerprint, bits, slug: None, installations: None };
@@ -76,7 +84,8 @@ impl Agent {
         if asked.new_passphrase.expose().is_empty() {
             return Err(Refusal::new(Code::BadRequest, "an empty passphrase seals nothing").hint("choose another"));
         }
-        let Opened { fingerprint, pkcs1, .. } = self.open(asked.key, asked.passphrase, share).await?;
+        let key = KeySource::one_of(asked.key, asked.key_file)?;
+        let Opened { fingerprint, pkcs1, .. } = self.open(key, asked.passphrase, share).await?;
         self.signs(&pkcs1).await?;
         let seal = move || {
             let key = pkcs1.open().expect("nobody else has it, who could have wiped it");
@@ -136,9 +145,14 @@ fn judge(der: &Secret<[u8]>) -> Result<Opened, NotOpened> {
 fn bad_key(why: KeyError) -> Refusal {
     let what = match why {
         KeyError::Encrypted => format!("this key cannot be used yet: {why}"),
-        _ => format!("this is no key: {why}"),
+        _ => format!("this is no App's key: {why}"),
     };
     Refusal::new(Code::BadKey, what).hint(why.hint())
+}
+
+/// The client asks its user for a passphrase, and sends the key again.
+fn passphrase_needed() -> Refusal {
+    Refusal { code: Code::WrongPassphrase, ..bad_key(KeyError::Encrypted) }
 }
 
 fn not_opened(why: NotOpened) -> Refusal {

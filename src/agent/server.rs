@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Uid;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -17,6 +17,7 @@ use super::connections::{Connections, Phase, Slot};
 use super::fair::ShareKey;
 use super::handler::Agent;
 use super::peer::Peer;
+use super::receive::{Attached, receive};
 use crate::frame::{FrameError, Scanner};
 use crate::output::say;
 use crate::protocol::{Answer, Code, Refusal, Request, written};
@@ -110,6 +111,7 @@ struct Connection {
     stream: UnixStream,
     peer: Peer,
     inbox: Vec<u8>,
+    attached: Attached,
     scanner: Scanner,
 }
 
@@ -125,7 +127,7 @@ enum End {
 
 impl Connection {
     fn new(stream: UnixStream, peer: Peer) -> Self {
-        Self { stream, peer, inbox: Vec::new(), scanner: Scanner::default() }
+        Self { stream, peer, inbox: Vec::new(), attached: Attached::default(), scanner: Scanner::default() }
     }
 
     async fn converse(mut self, agent: &Arc<Agent>, slot: &Slot) {
@@ -222,8 +224,9 @@ impl Connection {
                 let parse = || Request::parse(&self.inbox[message.clone()]);
                 // What was refused may have been a key as well.
                 let request = on_wiped_stack_if(parse, |request| request.as_ref().map_or(true, Request::has_secret));
-                let size = message.len();
+                let (size, end) = (message.len(), message.end);
                 self.inbox[message].zeroize();
+                let request = self.attached.hand_to(request, end);
                 // It may wait for long, and its bytes need not.
                 if size > LARGE_INBOX {
                     self.tidy();
@@ -251,7 +254,7 @@ impl Connection {
         self.inbox
             .try_reserve(RECEIVE_ROOM)
             .map_err(|_| End::Refused(busy("the agent has no memory for a request")))?;
-        match self.stream.read_buf(&mut self.inbox).await {
+        match receive(&self.stream, &mut self.inbox, &mut self.attached).await {
             Ok(0) | Err(_) => Err(End::Silent),
             Ok(_) => Ok(()),
         }
@@ -263,6 +266,7 @@ impl Connection {
         if gone == 0 {
             return;
         }
+        self.attached.shift(gone);
         let kept = self.inbox.len() - gone;
         self.inbox.copy_within(gone.., 0);
         // What moved to the front was left behind at the back.

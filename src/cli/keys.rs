@@ -2,9 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
-use std::io::{self, IsTerminal, Read};
+use std::io::{self, IsTerminal, Read, Seek};
+use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,14 +17,14 @@ use super::error::{CliError, Exit};
 use super::json::{self, list as list_of, span, word};
 use super::scope::{Named, parse, parse_lifetime, variable};
 use super::{elsewhere, paste, prompt};
-use crate::client::{Agent, CallError};
+use crate::client::{Agent, CallError, Refused};
 use crate::ids::{AppId, Host, InstallationId, KeyName};
 use crate::{env, paths};
 
 use crate::output::say;
-use crate::pem::{self, MAX_KEY, Pem};
-use crate::protocol::{CheckKey, NewKey, RemoveAllKeys, RemoveKey, Request};
-use crate::secret::Secret;
+use crate::pem::{self, KeyError, MAX_KEY, Pem};
+use crate::protocol::{CheckKey, KeySource, NewKey, RemoveAllKeys, RemoveKey, Request};
+use crate::secret::{Secret, on_wiped_stack};
 
 /// What is to hold for the keys that are loaded.
 #[derive(Default)]
@@ -97,7 +99,7 @@ impl Terms {
     }
 
     /// A request for a key, of which something may be known.
-    pub(super) fn request(&self, wire: &Secret<str>, shown: &str, known: Option<Known>) -> Result<NewKey, CliError> {
+    pub(super) fn request(&self, key: KeySource, shown: &str, known: Option<Known>) -> Result<NewKey, CliError> {
         let known = known.unwrap_or_default();
         let app = self.given.clone().settle(known.app, self.otherwise.clone());
         let app_id = app.app_id.map_or_else(|| ask_app_id(shown), Ok)?;
@@ -109,7 +111,7 @@ impl Terms {
             lifetime: self.lifetime.map(|life| life.as_secs()),
             confirm: self.confirm,
             offline: self.offline,
-            ..NewKey::new(wire.expose().into(), app_id)
+            ..NewKey::new(key, app_id)
         })
     }
 }
@@ -120,6 +122,32 @@ pub(super) struct Known {
     pub(super) app: Option<AppTerms>,
     pub(super) name: Option<KeyName>,
     pub(super) installation_id: Option<InstallationId>,
+}
+
+/// A key that is to be handed over to the agent.
+pub(super) enum KeyInput {
+    /// A regular file, which the agent reads.
+    File(Arc<File>),
+    /// What came through a pipe, or was pasted.
+    Text(Pem),
+}
+
+impl KeyInput {
+    /// The key for one of several requests.
+    pub(super) fn source(&self) -> KeySource {
+        match self {
+            Self::File(file) => KeySource::File(Arc::<File>::clone(file)),
+            Self::Text(pem) => KeySource::Inline(pem.wire.expose().into()),
+        }
+    }
+
+    /// The key for the last request: this process keeps no copy of it.
+    pub(super) fn into_source(self) -> KeySource {
+        match self {
+            Self::File(file) => KeySource::File(file),
+            Self::Text(pem) => KeySource::Inline(pem.wire),
+        }
+    }
 }
 
 /// Loads files into the agent. What is stored, and what is remembered of keys, the agent's program knows.
@@ -135,7 +163,7 @@ pub(super) fn add(words: &Words) -> Result<(), CliError> {
 pub(super) fn add_files(
     files: &[OsString],
     terms: &Terms,
-    know: impl Fn(&mut Agent, &Pem, Option<&Value>) -> Result<Option<Known>, CliError>,
+    know: impl Fn(&mut Agent, &mut KeyInput, Option<&Value>) -> Result<Option<Known>, CliError>,
 ) -> Result<(), CliError> {
     if files.len() > 1 && terms.name.is_some() {
         return Err(CliError::new("`--name` is for one key").hint("add them one by one").exit(Exit::Usage));
@@ -147,37 +175,57 @@ pub(super) fn add_files(
     for file in files {
         let shown = if is_stdin(file) { "standard input".into() } else { file.display().to_string() };
         let mut add = || {
-            let key = read_key(file)?;
-            let (judged, passphrase) = judge(&mut agent, &key, &shown, terms.passphrase.as_ref())?;
-            let known = know(&mut agent, &key, judged.as_ref())?;
-            let request = NewKey { passphrase, ..terms.request(&key.wire, &shown, known)? };
-            Ok(agent.call(&Request::AddKey(Box::new(request)))?)
+            let mut key = open_key(file)?;
+            let (judged, passphrase) = judge(&mut agent, &mut key, &shown, terms.passphrase.as_ref())?;
+            let known = know(&mut agent, &mut key, judged.as_ref())?;
+            let request = NewKey { passphrase, ..terms.request(key.into_source(), &shown, known)? };
+            Ok(agent.hand_over(Request::AddKey(Box::new(request)))?)
         };
         confirm(&add().map_err(|error: CliError| error.about(&shown))?);
     }
     Ok(())
 }
 
-/// Has a key judged that is encrypted, until a passphrase opens it: the `given` one, or those that are typed.
+/// Has the agent judge a key, if it is a file or encrypted. One that is encrypted is tried with the `given` passphrase, or with
+/// those that are typed. Returns the agent's answer, and the passphrase.
 pub(super) fn judge(
     agent: &mut Agent,
-    key: &Pem,
+    key: &mut KeyInput,
     shown: &str,
     given: Option<&Secret<str>>,
 ) -> Result<(Option<Value>, Option<Secret<str>>), CliError> {
-    if !key.encrypted {
-        return Ok((None, None));
+    match key {
+        KeyInput::Text(pem) if !pem.encrypted => return Ok((None, None)),
+        KeyInput::Text(_) => {}
+        KeyInput::File(_) => match check(agent, key, given) {
+            Err(CallError::Refused(refusal)) if refusal.code == prompt::WRONG_PASSPHRASE && given.is_none() => {}
+            judged => return Ok((Some(judged?), given.map(|given| given.expose().into()))),
+        },
     }
     let open = |passphrase: &_| check(agent, key, Some(passphrase));
     let (judged, passphrase) = prompt::open_with(given, &format!("Passphrase for {shown}: "), open)?;
     Ok((Some(judged), Some(passphrase)))
 }
 
-/// Has a key judged, without GitHub.
-pub(super) fn check(agent: &mut Agent, key: &Pem, passphrase: Option<&Secret<str>>) -> Result<Value, CallError> {
-    let passphrase = passphrase.map(|passphrase| passphrase.expose().into());
-    let check = CheckKey { passphrase, ..CheckKey::new(key.wire.expose().into()) };
-    agent.call(&Request::CheckKey(Box::new(check)))
+/// Has the agent judge a key, without GitHub. A file that does not reach it is read here from then on.
+pub(super) fn check(
+    agent: &mut Agent,
+    key: &mut KeyInput,
+    passphrase: Option<&Secret<str>>,
+) -> Result<Value, CallError> {
+    let mut ask = |key: &KeyInput| {
+        let passphrase = passphrase.map(|passphrase| passphrase.expose().into());
+        let check = CheckKey { passphrase, ..CheckKey::new(key.source()) };
+        agent.hand_over(Request::CheckKey(Box::new(check)))
+    };
+    match (ask(key), &*key) {
+        // A forwarded socket carries bytes, and no descriptors.
+        (Err(CallError::Refused(refusal)), KeyInput::File(file)) if refusal.code == "bad_request" => {
+            *key = KeyInput::Text(read_key(file).map_err(|why| CallError::Refused(why.into()))?);
+            ask(key)
+        }
+        (answer, _) => answer,
+    }
 }
 
 /// Lists the keys; an agent without any is told from one with some by the exit status, as by ssh-add.
@@ -219,16 +267,18 @@ pub(super) fn remove(keys: &[String], all: bool, revoke: bool) -> Result<(), Cli
 }
 
 fn remove_one(agent: &mut Agent, key: &str, revoke: bool) -> Result<Value, CliError> {
-    let mut remove = |which: Secret<str>| agent.call(&Request::RemoveKey(RemoveKey::new(which, revoke)));
-    match remove(key.into()) {
+    let remove = |agent: &mut Agent, which: &str| agent.call(&Request::RemoveKey(RemoveKey::new(which.into(), revoke)));
+    match remove(agent, key) {
         // Not a name or fingerprint: then it may be a file.
         Err(CallError::Refused(refusal)) if refusal.code == "no_key" && Path::new(key).is_file() => {
-            let key = read_key(OsStr::new(key))?;
-            if key.encrypted {
-                return Err(CliError::new("the file is encrypted, and does not tell which key it holds")
-                    .hint("give the key's name or fingerprint: apptoken list"));
+            let mut key = open_key(OsStr::new(key))?;
+            match check(agent, &mut key, None) {
+                Err(CallError::Refused(refusal)) if refusal.code == prompt::WRONG_PASSPHRASE => {
+                    Err(CliError::new("the file is encrypted, and does not tell which key it holds")
+                        .hint("give the key's name or fingerprint: apptoken list"))
+                }
+                judged => Ok(remove(agent, &word(&judged?, "fingerprint"))?),
             }
-            Ok(remove(key.wire)?)
         }
         answer => Ok(answer?),
     }
@@ -247,31 +297,45 @@ fn tell_of_tokens(removed: &Value) -> Result<(), CliError> {
     }
 }
 
-/// Reads a key from a file, or from standard input.
-pub(super) fn read_key(file: &OsStr) -> Result<Pem, CliError> {
-    prompt::keep_to_ourselves();
+/// Opens a key file, to hand it over. A key that is pasted, or comes through a pipe or device, is read.
+pub(super) fn open_key(file: &OsStr) -> Result<KeyInput, CliError> {
     if is_stdin(file) && io::stdin().is_terminal() {
-        return understand(&paste::key("Paste the key; it is not shown")?);
+        prompt::keep_to_ourselves();
+        return Ok(KeyInput::Text(understand(&paste::key("Paste the key; it is not shown")?)?));
     }
-    let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY + 1));
-    let read = if is_stdin(file) {
-        io::stdin().lock().take(MAX_KEY as u64 + 1).read_to_end(&mut text)
-    } else {
-        File::open(file).and_then(|opened| {
-            let there = opened.metadata()?;
-            if there.is_file() {
-                warn_if_exposed(Path::new(file), &there, "600");
-            }
-            opened.take(MAX_KEY as u64 + 1).read_to_end(&mut text)
-        })
+    let open = || {
+        if is_stdin(file) { io::stdin().as_fd().try_clone_to_owned().map(File::from) } else { File::open(file) }
     };
-    read.map_err(|error| CliError::new(reason(&error)).hint("give the .pem file that GitHub downloaded for the App"))?;
-    understand(&text)
+    let opened = open().map_err(|error| no_key(&error))?;
+    let there = opened.metadata().map_err(|error| no_key(&error))?;
+    if there.is_file() && !is_stdin(file) {
+        warn_if_exposed(Path::new(file), &there, "600");
+    }
+    // The agent reads from the start, where standard input need not be.
+    if there.is_file() && (&opened).stream_position().is_ok_and(|at| at == 0) {
+        return Ok(KeyInput::File(Arc::new(opened)));
+    }
+    Ok(KeyInput::Text(read_key(&opened)?))
+}
+
+/// Reads a key from where it is open.
+fn read_key(opened: &File) -> Result<Pem, Refused> {
+    prompt::keep_to_ourselves();
+    on_wiped_stack(|| {
+        let mut text = Zeroizing::new(Vec::with_capacity(MAX_KEY + 1));
+        opened.take(MAX_KEY as u64 + 1).read_to_end(&mut text).map_err(|error| no_key(&error))?;
+        understand(&text)
+    })
 }
 
 /// Reads a key as people paste it.
-pub(super) fn understand(text: &[u8]) -> Result<Pem, CliError> {
-    pem::read(text).map_err(|why| CliError::new(format!("this is no App's key: {why}")).hint(why.hint()))
+pub(super) fn understand(text: &[u8]) -> Result<Pem, Refused> {
+    let no_key = |why: KeyError| Refused::new(format!("this is no App's key: {why}"), why.hint());
+    pem::read(text).map_err(no_key)
+}
+
+fn no_key(error: &io::Error) -> Refused {
+    Refused::new(reason(error), "give the .pem file that GitHub downloaded for the App")
 }
 
 /// Warns if others can do anything with what is there, and says the mode that mends it.

@@ -1,9 +1,11 @@
 //! All that may cross the socket: a [`Request`] one way, an [`Answer`] or a [`Refusal`] the other, each one JSON object.
 
+mod key_source;
 mod refusal;
 mod request;
 mod response;
 
+pub use key_source::{KeySource, OpenFile};
 pub use refusal::{Choice, Code, Refusal};
 pub use request::{
     CheckKey, DropToken, KeyChoice, NewKey, Passphrase, RemoveAllKeys, RemoveKey, Request, Revoke, SealKey,

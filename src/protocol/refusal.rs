@@ -51,7 +51,7 @@ pub enum Code {
     NotGranted,
     /// This is not a private key that GitHub Apps use.
     BadKey,
-    /// The key is encrypted, and that passphrase does not open it.
+    /// The key is encrypted, and no passphrase that opens it came with it.
     WrongPassphrase,
     /// The key is not one of this App's.
     AppMismatch,

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::os::fd::BorrowedFd;
 
 use serde::de::{self, DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::key_source::{KeyFile, KeySource, OpenFile};
 use super::{Code, Refusal};
 use crate::ids::{AppId, Host, InstallationId, Owner, Permissions, Repo, RepoName};
 use crate::secret::Secret;
@@ -89,7 +91,11 @@ pub struct NewKey {
     /// The key in standard base64: PKCS#1 or PKCS#8 DER, or PEM; or with `passphrase` one that is encrypted, which is PKCS#8 in
     /// either form, PEM with `Proc-Type`, a sealed file, or a `pem.enc` of the original tool. Without escapes in it, it is
     /// copied once and wiped.
-    pub key: Secret<str>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Secret<str>>,
+    /// In place of `key`: an open file that holds the key in any of these forms, or as people paste it.
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<KeyFile>,
     /// What opens it, when it is encrypted; else it is not looked at.
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret<str>>,
@@ -125,7 +131,11 @@ pub struct CheckKey {
     #[serde(default, rename = "action", skip_serializing)]
     pub(crate) _action: IgnoredAny,
     /// As in [`NewKey::key`].
-    pub key: Secret<str>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Secret<str>>,
+    /// As in [`NewKey::key_file`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<KeyFile>,
     /// As in [`NewKey::passphrase`].
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret<str>>,
@@ -147,7 +157,11 @@ pub struct SealKey {
     #[serde(default, rename = "action", skip_serializing)]
     pub(crate) _action: IgnoredAny,
     /// As in [`NewKey::key`].
-    pub key: Secret<str>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) key: Option<Secret<str>>,
+    /// As in [`NewKey::key_file`].
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    pub(crate) key_file: Option<KeyFile>,
     /// What opens it, when it is encrypted: as in [`NewKey::passphrase`].
     #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
     pub passphrase: Option<Secret<str>>,
@@ -232,10 +246,12 @@ pub struct KeyChoice {
 
 impl NewKey {
     /// A key of this App with nothing else said.
-    pub fn new(key: Secret<str>, app_id: AppId) -> Self {
+    pub fn new(key: impl Into<KeySource>, app_id: AppId) -> Self {
+        let (key, key_file) = key.into().fields();
         Self {
             _action: IgnoredAny,
             key,
+            key_file,
             passphrase: None,
             app_id,
             name: None,
@@ -251,15 +267,17 @@ impl NewKey {
 
 impl CheckKey {
     /// A key of which nothing else is said.
-    pub fn new(key: Secret<str>) -> Self {
-        Self { _action: IgnoredAny, key, passphrase: None, app_id: None, host: None, api_url: None }
+    pub fn new(key: impl Into<KeySource>) -> Self {
+        let (key, key_file) = key.into().fields();
+        Self { _action: IgnoredAny, key, key_file, passphrase: None, app_id: None, host: None, api_url: None }
     }
 }
 
 impl SealKey {
     /// A key, and what it is to open with.
-    pub fn new(key: Secret<str>, new_passphrase: Secret<str>) -> Self {
-        Self { _action: IgnoredAny, key, passphrase: None, new_passphrase }
+    pub fn new(key: impl Into<KeySource>, new_passphrase: Secret<str>) -> Self {
+        let (key, key_file) = key.into().fields();
+        Self { _action: IgnoredAny, key, key_file, passphrase: None, new_passphrase }
     }
 }
 
@@ -328,6 +346,41 @@ impl Request {
                     .hint("compare the versions that `apptoken --version` and `apptoken status` print"));
             }
         })
+    }
+
+    /// Returns true if a file descriptor belongs to the request.
+    pub fn has_key_file(&self) -> bool {
+        self.key_file().is_some()
+    }
+
+    /// Returns the descriptor that is sent with the request.
+    pub fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        self.key_file()?.0.as_ref().map(|file| file.as_fd())
+    }
+
+    /// Gives the request the file that came with it, if the request says that one does.
+    pub fn attach(&mut self, file: OpenFile) -> Result<(), Refusal> {
+        let field = match self {
+            Self::AddKey(request) => request.key_file.as_mut(),
+            Self::CheckKey(request) => request.key_file.as_mut(),
+            Self::SealKey(request) => request.key_file.as_mut(),
+            _ => None,
+        };
+        let unexpected = || {
+            Refusal::new(Code::BadRequest, "a file descriptor came with a request that has no `keyFile`")
+                .hint("say `keyFile` in the request that the descriptor belongs to")
+        };
+        field.ok_or_else(unexpected)?.0 = Some(file);
+        Ok(())
+    }
+
+    fn key_file(&self) -> Option<&KeyFile> {
+        match self {
+            Self::AddKey(request) => request.key_file.as_ref(),
+            Self::CheckKey(request) => request.key_file.as_ref(),
+            Self::SealKey(request) => request.key_file.as_ref(),
+            _ => None,
+        }
     }
 
     /// Whether a key, a passphrase or a token came with it.
@@ -523,7 +576,7 @@ mod tests {
 
     #[test]
     fn debug_of_a_request_is_its_action() {
-        let request = Request::AddKey(Box::new(NewKey::new("CANARY".into(), AppId::Number(1))));
+        let request = Request::AddKey(Box::new(NewKey::new(Secret::from("CANARY"), AppId::Number(1))));
         assert_eq!(format!("{request:?}"), "addKey");
     }
 }

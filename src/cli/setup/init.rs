@@ -23,7 +23,7 @@ use crate::cli::elsewhere::{CLIENT_WITH_AGENT, INSTALL, agent_program, no_progra
 use crate::cli::error::{CliError, Exit};
 use crate::cli::exec::become_it;
 use crate::cli::json::{list, word};
-use crate::cli::keys::{AppTerms, Known, check, confirm, is_stdin, judge, read_key, understand};
+use crate::cli::keys::{AppTerms, KeyInput, Known, check, confirm, is_stdin, judge, open_key, understand};
 use crate::cli::paste::{self, Typed};
 use crate::cli::prompt;
 use crate::cli::scope::{either, parse};
@@ -32,8 +32,7 @@ use crate::config::{Config, Remembered};
 use crate::env;
 use crate::ids::{AppId, Fingerprint, InstallationId, KeyName};
 use crate::output::say;
-use crate::pem::Pem;
-use crate::protocol::{CheckKey, NewKey, RemoveKey, Request, SealKey};
+use crate::protocol::{CheckKey, KeySource, NewKey, RemoveKey, Request, SealKey};
 use crate::secret::Secret;
 
 /// Stores a key, and gives it to the agent that runs. Where none does, this starts anew with one that ends with it.
@@ -73,8 +72,9 @@ fn store_key(agent: &mut Agent, words: &Words, agent_stays: bool) -> Result<(), 
     };
     let file = store_sealed(agent, &key, passphrase, &remembered, replace)?;
     say(format_args!("Stored, encrypted: {}", file.display()));
-    let held = if agent_stays { hold(agent, &key, &remembered, wishes.offline) } else { Ok(()) };
-    key.source.remove(wishes.remove_file, &file)?;
+    let Key { input, passphrase, source, .. } = key;
+    let held = if agent_stays { hold(agent, input, passphrase, &remembered, wishes.offline) } else { Ok(()) };
+    source.remove(wishes.remove_file, &file)?;
     held.map_err(|error| error.about("it is stored, and not loaded"))?;
     say(format_args!("Next: apptoken gh repo list {}", app.account.as_deref().unwrap_or("OWNER")));
     say(format_args!("      Where the key is not loaded yet, it asks for the passphrase and loads it."));
@@ -133,7 +133,7 @@ fn at_home(typed: &str) -> PathBuf {
 
 /// A key that was read, opened and judged.
 struct Key {
-    pem: Pem,
+    input: KeyInput,
     /// What opens it, when it is encrypted.
     passphrase: Option<Secret<str>>,
     fingerprint: Fingerprint,
@@ -168,7 +168,9 @@ fn find_key(agent: &mut Agent, wishes: &Wishes) -> Result<Key, CliError> {
     }
     ask::until_right(|| {
         Ok(match paste::line_or_key("Private key: its .pem file, or paste it here (it is not shown)")? {
-            Typed::Key(text) => understand(&text).and_then(|pem| Key::open(agent, pem, Source::Typed, wishes)),
+            Typed::Key(text) => understand(&text)
+                .map_err(CliError::from)
+                .and_then(|pem| Key::open(agent, KeyInput::Text(pem), Source::Typed, wishes)),
             Typed::Line(file) if file.is_empty() => Err(CliError::new("the key is needed")),
             Typed::Line(file) => {
                 Key::named(agent, at_home(&file).as_os_str(), wishes).map_err(|error| error.about(file))
@@ -180,24 +182,24 @@ fn find_key(agent: &mut Agent, wishes: &Wishes) -> Result<Key, CliError> {
 impl Key {
     fn named(agent: &mut Agent, file: &OsStr, wishes: &Wishes) -> Result<Self, CliError> {
         let source = if is_stdin(file) { Source::Typed } else { Source::File(file.into()) };
-        Self::open(agent, read_key(file)?, source, wishes)
+        Self::open(agent, open_key(file)?, source, wishes)
     }
 
     fn original(agent: &mut Agent, stored: StoredKey, wishes: &Wishes) -> Result<Self, CliError> {
-        Self::open(agent, stored.read()?, Source::Original(stored), wishes)
+        Self::open(agent, stored.open()?, Source::Original(stored), wishes)
     }
 
-    fn open(agent: &mut Agent, pem: Pem, source: Source, wishes: &Wishes) -> Result<Self, CliError> {
-        let (judged, passphrase) = judge(agent, &pem, source.shown(), wishes.passphrase.as_ref())?;
-        let judged = judged.map_or_else(|| check(agent, &pem, None), Ok)?;
+    fn open(agent: &mut Agent, mut input: KeyInput, source: Source, wishes: &Wishes) -> Result<Self, CliError> {
+        let (judged, passphrase) = judge(agent, &mut input, source.shown(), wishes.passphrase.as_ref())?;
+        let judged = judged.map_or_else(|| check(agent, &mut input, None), Ok)?;
         let fingerprint = fingerprint_of(&judged)
             .ok_or_else(|| CallError::Broken("the agent's answer has no fingerprint".to_owned()))?;
-        Ok(Self { pem, passphrase, fingerprint, bits: word(&judged, "bits"), source })
+        Ok(Self { input, passphrase, fingerprint, bits: word(&judged, "bits"), source })
     }
 
-    /// A copy for a request.
-    fn copies(&self) -> (Secret<str>, Option<Secret<str>>) {
-        (self.pem.wire.expose().into(), self.passphrase.as_ref().map(|passphrase| passphrase.expose().into()))
+    /// The key and its passphrase for one of several requests.
+    fn copies(&self) -> (KeySource, Option<Secret<str>>) {
+        (self.input.source(), self.passphrase.as_ref().map(|passphrase| passphrase.expose().into()))
     }
 }
 
@@ -241,10 +243,15 @@ fn ask_github(
         let installation = wishes.installation.or(installation);
         return Ok(Ok(App { id, slug: None, installation, account: None }));
     }
-    let (wire, passphrase) = key.copies();
-    let check =
-        CheckKey { passphrase, app_id: terms.app_id, host: terms.host, api_url: terms.api_url, ..CheckKey::new(wire) };
-    let known = match agent.call(&Request::CheckKey(Box::new(check))) {
+    let (source, passphrase) = key.copies();
+    let check = CheckKey {
+        passphrase,
+        app_id: terms.app_id,
+        host: terms.host,
+        api_url: terms.api_url,
+        ..CheckKey::new(source)
+    };
+    let known = match agent.hand_over(Request::CheckKey(Box::new(check))) {
         Err(CallError::Refused(refusal)) if refusal.code == "app_mismatch" => return Ok(Err((*refusal).into())),
         Err(CallError::Refused(refusal)) if ["github_unavailable", "timeout"].contains(&&*refusal.code) => {
             return Err(CliError::from(*refusal).or_hint("or store it unchecked: `--offline`"));
@@ -350,9 +357,12 @@ fn store_sealed(
     remembered: &Remembered,
     replace: bool,
 ) -> Result<PathBuf, CliError> {
-    let (wire, passphrase) = key.copies();
-    let request = SealKey { passphrase, ..SealKey::new(wire, new_passphrase) };
-    let sealed = agent.call(&Request::SealKey(Box::new(request)))?;
+    let (source, passphrase) = key.copies();
+    let request = SealKey { passphrase, ..SealKey::new(source, new_passphrase) };
+    let sealed = agent.hand_over(Request::SealKey(Box::new(request)))?;
+    if fingerprint_of(&sealed).as_ref() != Some(&key.fingerprint) {
+        return Err(CliError::new("the file has another key in it than before").hint("nothing was stored; try again"));
+    }
     let sealed = sealed["sealed"].as_str().and_then(|sealed| STANDARD.decode(sealed).ok());
     let sealed = sealed.ok_or_else(|| CallError::Broken("the agent's answer has no sealed key".to_owned()))?;
     let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP].into_iter().collect();
@@ -368,16 +378,21 @@ fn store_sealed(
 }
 
 /// Adds the key to an agent that stays, in place of the one that had its name.
-fn hold(agent: &mut Agent, key: &Key, remembered: &Remembered, offline: bool) -> Result<(), CliError> {
+fn hold(
+    agent: &mut Agent,
+    input: KeyInput,
+    passphrase: Option<Secret<str>>,
+    remembered: &Remembered,
+    offline: bool,
+) -> Result<(), CliError> {
     let answer = agent.call(&Request::ListKeys)?;
     let name = remembered.name.to_string();
     let before = list(&answer, "keys").iter().find(|held| word(held, "name") == name);
     if let Some(before) =
-        before.map(|held| word(held, "fingerprint")).filter(|print| *print != key.fingerprint.to_string())
+        before.map(|held| word(held, "fingerprint")).filter(|print| *print != remembered.fingerprint.to_string())
     {
         agent.call(&Request::RemoveKey(RemoveKey::new(before.into(), false)))?;
     }
-    let (wire, passphrase) = key.copies();
     let request = NewKey {
         passphrase,
         name: Some(name),
@@ -385,9 +400,9 @@ fn hold(agent: &mut Agent, key: &Key, remembered: &Remembered, offline: bool) ->
         api_url: remembered.api_url.clone(),
         installation_id: remembered.installation_id,
         offline,
-        ..NewKey::new(wire, remembered.app_id.clone())
+        ..NewKey::new(input.into_source(), remembered.app_id.clone())
     };
-    confirm(&agent.call(&Request::AddKey(Box::new(request)))?);
+    confirm(&agent.hand_over(Request::AddKey(Box::new(request)))?);
     Ok(())
 }
 

@@ -5,13 +5,12 @@ use serde_json::Value;
 use super::store::{Store, StoredKey};
 use crate::cli::args::Words;
 use crate::cli::error::{CliError, Exit};
-use crate::cli::keys::{AppTerms, Known, Terms, add_files, check, confirm};
+use crate::cli::keys::{AppTerms, KeyInput, Known, Terms, add_files, check, confirm};
 use crate::cli::prompt;
 use crate::client::{Agent, CallError};
 use crate::config::{Config, Remembered};
 use crate::ids::{Fingerprint, KeyName};
 use crate::output::say;
-use crate::pem::Pem;
 use crate::protocol::{NewKey, Request};
 use crate::secret::Secret;
 
@@ -64,7 +63,7 @@ pub(super) fn load(
     let mut done = Loaded::default();
     let mut waiting = Vec::new();
     for stored in Store::find()?.stored()?.into_iter().filter(|stored| !held(&stored.name, &config)) {
-        match stored.read() {
+        match stored.open() {
             Ok(key) => waiting.push((stored, key)),
             Err(error) => done.fail(&error),
         }
@@ -77,7 +76,7 @@ pub(super) fn load(
         let question = format!("Passphrase for {first}: ");
         let passphrase = prompt::given_or_typed(terms.passphrase.as_ref(), &question)?;
         let mut wrong = String::new();
-        waiting.retain(|(stored, key)| match check(agent, key, Some(&passphrase)) {
+        waiting.retain_mut(|(stored, key)| match check(agent, key, Some(&passphrase)) {
             Err(CallError::Refused(refusal)) if refusal.code == prompt::WRONG_PASSPHRASE => {
                 wrong = refusal.error;
                 true
@@ -118,7 +117,7 @@ fn add_opened(
     terms: &Terms,
     config: &Config,
     stored: &StoredKey,
-    key: &Pem,
+    key: &KeyInput,
     passphrase: &Secret<str>,
     judged: &Value,
 ) -> Result<Value, CliError> {
@@ -128,13 +127,13 @@ fn add_opened(
         None => stored.said()?,
     };
     let name = stored.name.to_string();
-    let request = terms.request(&key.wire, &name, known)?;
+    let request = terms.request(key.source(), &name, known)?;
     let request = NewKey {
         passphrase: Some(passphrase.expose().into()),
         name: Some(terms.name.clone().unwrap_or(name)),
         ..request
     };
-    Ok(agent.call(&Request::AddKey(Box::new(request)))?)
+    Ok(agent.hand_over(Request::AddKey(Box::new(request)))?)
 }
 
 /// What became of the stored keys.

@@ -4,22 +4,20 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::cli::error::CliError;
-use crate::cli::keys::{AppTerms, Known, warn_if_exposed};
+use crate::cli::keys::{AppTerms, KeyInput, Known, warn_if_exposed};
 use crate::files::{self, Folder, Writing};
 use crate::ids::{AppId, InstallationId, KeyName};
 use crate::output::say;
 use crate::paths::{KEY_FILE, KEYS, ORIGINAL_KEY, config_directory};
-use crate::pem::{MAX_KEY, Pem};
-use crate::secret::Secret;
+use crate::pem::MAX_KEY;
 
 /// The directory of stored keys.
 pub(super) struct Store {
@@ -35,10 +33,9 @@ pub(super) struct StoredKey {
 }
 
 impl StoredKey {
-    /// Reads it, as the agent takes it. Warns if others can read it too.
-    pub(super) fn read(&self) -> Result<Pem, CliError> {
-        let text = read_sealed(&self.path)?;
-        Ok(Pem { wire: STANDARD.encode(text.expose()).into(), encrypted: true })
+    /// Opens it, for the agent to read. Warns if others can read it too.
+    pub(super) fn open(&self) -> Result<KeyInput, CliError> {
+        open_sealed(&self.path).map(|file| KeyInput::File(Arc::new(file)))
     }
 
     /// What the original tool says of its key. It knew of no other hosts, and leaves those to the environment.
@@ -142,10 +139,10 @@ impl Store {
     }
 }
 
-fn read_sealed(file: &Path) -> Result<Secret<[u8]>, CliError> {
-    let (sealed, there) = files::read(file, MAX_KEY).map_err(|error| cannot("read", file, &error))?;
+fn open_sealed(file: &Path) -> Result<File, CliError> {
+    let (sealed, there) = files::open(file, MAX_KEY).map_err(|error| cannot("read", file, &error))?;
     warn_if_exposed(file, &there, "600");
-    Ok(sealed.into())
+    Ok(sealed)
 }
 
 fn warn_if_open(directory: &Path) {
@@ -179,6 +176,7 @@ const MAX_ORIGINAL_CONFIG: usize = 16 * 1024;
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::os::unix::ffi::OsStrExt as _;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
@@ -194,6 +192,12 @@ mod tests {
         let home = TempDir::new().expect("a directory");
         let directory = home.path().join("config/apptoken");
         (home, Store { directory })
+    }
+
+    fn content(file: &Path) -> Vec<u8> {
+        let mut content = Vec::new();
+        open_sealed(file).expect("it can be opened").read_to_end(&mut content).expect("it can be read");
+        content
     }
 
     fn name(text: &str) -> KeyName {
@@ -214,7 +218,7 @@ mod tests {
         assert_eq!(names(&store), Vec::<String>::new());
         let file = store.save_key(&name("b"), b"sealed", false).expect("it is stored");
         store.save_key(&name("a"), b"other", false).expect("it is stored");
-        assert_eq!(read_sealed(&file).expect("it is read").expose(), b"sealed");
+        assert_eq!(content(&file), b"sealed");
         assert_eq!((mode(&file), mode(&store.keys()), mode(&store.directory)), (0o600, 0o700, 0o700));
         let [a, b] = &store.stored().expect("it can be read")[..] else { panic!("two keys: {:?}", names(&store)) };
         assert_eq!((&a.name, &a.path, &a.kind), (&name("a"), &store.key_file(&name("a")), &Kind::Sealed));
@@ -227,9 +231,9 @@ mod tests {
         let (_home, store) = store();
         let file = store.save_key(&name("a"), b"first", false).expect("it is stored");
         assert!(store.save_key(&name("a"), b"second", false).is_err());
-        assert_eq!(read_sealed(&file).expect("it is read").expose(), b"first");
+        assert_eq!(content(&file), b"first");
         store.save_key(&name("a"), b"second", true).expect("it is replaced");
-        assert_eq!(read_sealed(&file).expect("it is read").expose(), b"second");
+        assert_eq!(content(&file), b"second");
     }
 
     #[test]
@@ -252,7 +256,7 @@ mod tests {
         make_folder(&store.keys()).expect("a directory");
         let file = store.key_file(&name("a"));
         let refused = |reason: &str| {
-            let why = format!("{:?}", read_sealed(&file).expect_err(reason));
+            let why = format!("{:?}", open_sealed(&file).expect_err(reason));
             assert!(why.contains(reason) && why.contains("a.key"), "{why}");
         };
         refused("No such file");
@@ -268,7 +272,7 @@ mod tests {
         fs::write(&file, vec![0; MAX_KEY + 1]).expect("it is written");
         refused("over 16 KiB");
         fs::write(&file, vec![0; MAX_KEY]).expect("it is written");
-        assert_eq!(read_sealed(&file).expect("it is read").expose().len(), MAX_KEY);
+        assert_eq!(content(&file).len(), MAX_KEY);
     }
 
     #[test]
