@@ -107,6 +107,8 @@ pub const GIT_CONFIG_COUNT: &str = "GIT_CONFIG_COUNT";
 pub const GIT_CONFIG_KEY: &str = "GIT_CONFIG_KEY_";
 /// The same of those that hold their values.
 pub const GIT_CONFIG_VALUE: &str = "GIT_CONFIG_VALUE_";
+/// Turns git's verification of every server off, whatever the value.
+pub const GIT_SSL_NO_VERIFY: &str = "GIT_SSL_NO_VERIFY";
 /// Git's global configuration, where it is not in the user's home.
 pub const GIT_CONFIG_GLOBAL: &str = "GIT_CONFIG_GLOBAL";
 

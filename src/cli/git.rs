@@ -13,37 +13,48 @@ use super::error::CliError;
 use super::exec::become_it;
 use super::gitconfig::{self, Setting, Site};
 use super::remotes::past_us;
-use super::scope::{Scope, variable, wrong};
-use crate::env;
+use super::scope::Scope;
+use super::verification::{self, Listed};
 use crate::output::say;
 
 /// Becomes git.
 pub(super) fn git(options: &ScopeArgs, args: &[OsString]) -> Result<Infallible, CliError> {
     let scope = Scope::read(options.clone())?;
-    let before = match variable(env::GIT_CONFIG_COUNT)? {
-        Some((name, count)) => count.parse::<usize>().map_err(|_| wrong(name, "it is not a number"))?,
-        None => 0,
-    };
     let sites = with_keys(scope.no_start, |agent| gitconfig::chosen(agent, &scope))?;
-    let own = own_settings(args);
+    let own = own_settings(args, &[])?;
+    // `git clone -c` writes its settings into the new repository.
+    let all: Vec<Listed> = own.iter().cloned().chain(settings_in(args)).collect();
     let mut settings = Vec::new();
     for site in &sites {
         settings.extend(site.settings(options)?);
         settings.extend(ways(site, &own));
+        settings.extend(verification::settings(site, &all));
         warn(site, args, &own);
     }
+    refuse_unverified(&sites, args, &own, &settings)?;
     let mut command = Command::new("git");
     command.args(args);
-    for (number, (name, value)) in (before..).zip(&settings) {
-        command.env(format!("{}{number}", env::GIT_CONFIG_KEY), name);
-        command.env(format!("{}{number}", env::GIT_CONFIG_VALUE), as_text(value));
-    }
-    command.env(env::GIT_CONFIG_COUNT, (before + settings.len()).to_string());
+    gitconfig::configure(&mut command, &settings)?;
     Err(become_it(command).explain("install git, or check PATH"))
 }
 
+/// Refuses to run git if it would not verify one of these hosts with our `settings` either: those that git gets with `-c` come
+/// later, and win.
+fn refuse_unverified(sites: &[Site], args: &[OsString], own: &[Listed], settings: &[Setting]) -> Result<(), CliError> {
+    let is_off = |own: &[Listed]| sites.iter().find(|site| !verification::turned_off(site, own).is_empty());
+    // In the common case nothing is off, and git is not started again.
+    if is_off(own).is_none() {
+        return Ok(());
+    }
+    match is_off(&own_settings(args, settings)?) {
+        None => Ok(()),
+        Some(site) => Err(CliError::new(format!("git is told not to verify the certificate of {}", site.host))
+            .hint("leave out `-c http.….sslVerify=false`, and trust the server's CA with `http.sslCAInfo`")),
+    }
+}
+
 /// Tells of addresses of this host that lead past us all the same.
-fn warn(site: &Site, args: &[OsString], own: &[(String, String)]) {
+fn warn(site: &Site, args: &[OsString], own: &[Listed]) {
     let ssh = ssh_forms(site.host.without_port());
     let given = args.iter().filter_map(|word| Some(("an address on the command line".to_owned(), word.to_str()?)));
     let remotes = own.iter().filter_map(|(name, value)| {
@@ -59,7 +70,7 @@ fn warn(site: &Site, args: &[OsString], own: &[(String, String)]) {
 }
 
 /// What leads every address of this host to us: ssh's, and those that the person's own settings would lead past us.
-fn ways(site: &Site, own: &[(String, String)]) -> Vec<Setting> {
+fn ways(site: &Site, own: &[Listed]) -> Vec<Setting> {
     let target = site.base() + "/";
     let ssh = ssh_forms(site.host.without_port());
     let mut settings: Vec<Setting> = ssh.iter().map(|form| rewrite(&target, "insteadOf", form)).collect();
@@ -131,20 +142,30 @@ fn without_header(url: &str, target: &str) -> Option<Setting> {
     format!("{url}/").starts_with(target).then(|| (format!("http.{url}.extraHeader"), Vec::new()))
 }
 
-/// The person's own settings that can lead past us, and remotes, as git knows them where it will run.
-fn own_settings(args: &[OsString]) -> Vec<(String, String)> {
+/// The person's own settings that can lead past us, and remotes, as git knows them where it will run, with `settings` of ours.
+fn own_settings(args: &[OsString], settings: &[Setting]) -> Result<Vec<Listed>, CliError> {
     let mut git = Command::new("git");
     git.args(places(args)).args([
         "config",
         "-z",
         "--get-regexp",
-        r"^(url\..*insteadof|http\..*extraheader|remote\..*url)$",
+        r"^(url\..*insteadof|http\..*(extraheader|sslverify)|remote\..*url)$",
     ]);
+    gitconfig::configure(&mut git, settings)?;
     // Without git, or in a place that it refuses, it says so itself in a moment.
     let printed = git.stdin(Stdio::null()).stderr(Stdio::null()).output().map(|output| output.stdout);
     let printed = printed.unwrap_or_default();
     let lines = printed.split(|byte| *byte == 0).filter_map(|line| std::str::from_utf8(line).ok()?.split_once('\n'));
-    lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
+    Ok(lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect())
+}
+
+/// Returns the words of a command line that may be settings: `NAME=VALUE`, as `-c` and `--config` take them.
+fn settings_in(args: &[OsString]) -> impl Iterator<Item = Listed> {
+    args.iter().filter_map(|word| {
+        let word = word.to_str()?;
+        let word = word.strip_prefix("--config=").or(word.strip_prefix("-c")).unwrap_or(word);
+        word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+    })
 }
 
 /// Of the words before git's verb, those that say where its configuration is, or are some.
@@ -161,10 +182,6 @@ fn places(args: &[OsString]) -> Vec<&OsString> {
         }
     }
     places
-}
-
-fn as_text(value: &[u8]) -> &std::ffi::OsStr {
-    std::os::unix::ffi::OsStrExt::from_bytes(value)
 }
 
 /// What an owner's or a repository's name can begin or go on with, and the slash between them.

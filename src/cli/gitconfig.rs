@@ -1,17 +1,20 @@
 //! What git is told, whether by `git` for one command or by `setup-git` for good: whom to ask for a host's credentials.
 
 use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+use std::process::Command;
 
 use serde_json::Value;
 
 use super::args::ScopeArgs;
 use super::error::CliError;
 use super::json::{list, word};
-use super::scope::Scope;
+use super::scope::{Scope, variable, wrong};
 use crate::client::{Agent, CallError};
+use crate::env::{GIT_CONFIG_COUNT, GIT_CONFIG_KEY, GIT_CONFIG_VALUE, GIT_SSL_NO_VERIFY};
 use crate::ids::Host;
 use crate::protocol::{KeyChoice, Request};
 use crate::shell::Dialect;
@@ -20,7 +23,7 @@ use crate::shell::Dialect;
 pub(super) struct Site {
     pub(super) host: Host,
     /// Whether it speaks plain http: its key's API does, and it is this machine.
-    plain: bool,
+    pub(super) plain: bool,
 }
 
 /// One line of git's configuration: a name and a value.
@@ -75,6 +78,21 @@ impl Site {
         line.extend(b" credential");
         Ok(line)
     }
+}
+
+/// Gives git these settings in its environment, after those that are there already. There `GIT_SSL_NO_VERIFY` is removed: it
+/// wins over every setting.
+pub(super) fn configure(git: &mut Command, settings: &[Setting]) -> Result<(), CliError> {
+    let before = match variable(GIT_CONFIG_COUNT)? {
+        Some((name, count)) => count.parse::<usize>().map_err(|_| wrong(name, "it is not a number"))?,
+        None => 0,
+    };
+    for (number, (name, value)) in (before..).zip(settings) {
+        git.env(format!("{GIT_CONFIG_KEY}{number}"), name);
+        git.env(format!("{GIT_CONFIG_VALUE}{number}"), OsStr::from_bytes(value));
+    }
+    git.env(GIT_CONFIG_COUNT, (before + settings.len()).to_string()).env_remove(GIT_SSL_NO_VERIFY);
+    Ok(())
 }
 
 /// This program, by the name that stays: an upgrade of a versioned installation leaves the link in PATH, and takes away

@@ -25,6 +25,7 @@ mod setup_git;
 mod status;
 mod token;
 mod verbs;
+mod verification;
 mod words;
 
 use std::ffi::OsString;

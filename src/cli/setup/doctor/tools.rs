@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use super::report::Report;
 use crate::cli::gh::real_gh;
 use crate::cli::gitconfig::Site;
+use crate::cli::verification::{self, Listed};
 use crate::env;
 
 /// Whether there is a gh.
@@ -51,7 +52,7 @@ pub(super) fn git(report: &mut Report, sites: &[Site]) {
     } else {
         report.ok("git", format_args!("version {version}"));
     }
-    match printed_by(Command::new("git").args(["config", "-z", "--get-regexp", HELPERS])) {
+    match printed_by(Command::new("git").args(["config", "-z", "--get-regexp", SETTINGS])) {
         Ok(printed) => sites.iter().for_each(|site| helper(report, site, &printed)),
         Err(_) => report.skip(&["helper"], "git does not tell its configuration"),
     }
@@ -73,7 +74,14 @@ fn helper(report: &mut Report, site: &Site, printed: &str) {
             format_args!("git asks apptoken about {base}, and others, which may keep the token"),
             format_args!("have it ask nobody else: apptoken setup-git --host {host}"),
         ),
-        Some(_) => report.ok("helper", format_args!("git asks apptoken about {base}")),
+        Some(_) => match unverified(site, printed) {
+            Some(why) => report.warn(
+                "helper",
+                format_args!("git sends apptoken's token to {base} without a check of its certificate: {why}"),
+                format_args!("take that back, and have git trust the server's CA: git config http.sslCAInfo FILE"),
+            ),
+            None => report.ok("helper", format_args!("git asks apptoken about {base}")),
+        },
         None => {
             let whom = if helpers.is_empty() { "nobody" } else { "another helper" };
             let says = format_args!("git asks {whom} about {base}; `apptoken setup-git` has it ask apptoken");
@@ -82,12 +90,32 @@ fn helper(report: &mut Report, site: &Site, printed: &str) {
     }
 }
 
+/// Returns why git does not verify a host's certificate, if that is so.
+fn unverified(site: &Site, printed: &str) -> Option<String> {
+    if site.plain {
+        return None;
+    }
+    if std::env::var_os(env::GIT_SSL_NO_VERIFY).is_some() {
+        return Some(format!("{} is set", env::GIT_SSL_NO_VERIFY));
+    }
+    let lines = printed.split('\0').filter_map(|line| line.split_once('\n'));
+    let own: Vec<Listed> = lines.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    if let Some(url) = verification::turned_off(site, &own).first() {
+        return Some(format!("http.{url}.sslVerify is off"));
+    }
+    // Only git itself knows which of the settings for several hosts it takes.
+    let mut git = Command::new("git");
+    git.args(["config", "--bool", "--get-urlmatch", "http.sslVerify", &site.base()]);
+    printed_by(&mut git).is_ok_and(|value| value.trim_end() == "false").then(|| "http.sslVerify is off".to_owned())
+}
+
 /// The helpers that git asks about a host, as its configuration names them one after the other; an empty one forgets those
 /// before it.
 fn helpers_for<'a>(base: &str, printed: &'a str) -> Vec<&'a str> {
     let mut helpers = Vec::new();
     for (name, value) in printed.split('\0').filter_map(|line| line.split_once('\n')) {
-        let place = name.strip_prefix("credential.").and_then(|rest| rest.strip_suffix("helper")).unwrap_or_default();
+        let place = name.strip_prefix("credential.").and_then(|rest| rest.strip_suffix("helper"));
+        let Some(place) = place else { continue };
         let place = place.trim_end_matches('.').trim_end_matches('/');
         if !place.is_empty() && place != base {
             continue;
@@ -168,8 +196,8 @@ const MAX_PRINTED: usize = 256 * 1024;
 const MAX_VERSION: usize = 40;
 /// The git that asks its helpers before a server does, if it is told to: README has the whole story.
 const ASKS_FIRST: (u32, u32) = (2, 46);
-/// The settings that name helpers.
-const HELPERS: &str = r"^credential\.(.*\.)?helper$";
+/// The settings that name helpers, and those that turn verification on or off.
+const SETTINGS: &str = r"^(credential\.(.*\.)?helper|http\..*sslverify)$";
 
 #[cfg(test)]
 mod tests {
