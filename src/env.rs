@@ -93,6 +93,16 @@ pub const GH_REPO: &str = "GH_REPO";
 /// gh's default host.
 pub const GH_HOST: &str = "GH_HOST";
 
+/// Where gh keeps its configuration.
+pub const GH_CONFIG_DIR: &str = "GH_CONFIG_DIR";
+/// Whether gh is in a codespace, where it sends [`GITHUB_TOKEN`] to Enterprise Servers too.
+pub const CODESPACES: &str = "CODESPACES";
+
+/// Where gh's codespace commands send the token, whatever the host is.
+pub const GITHUB_API_URL: &str = "GITHUB_API_URL";
+/// The same for pages rather than the API.
+pub const GITHUB_SERVER_URL: &str = "GITHUB_SERVER_URL";
+
 /// Who git says wrote a commit.
 pub const GIT_AUTHOR_NAME: &str = "GIT_AUTHOR_NAME";
 /// That person's address.

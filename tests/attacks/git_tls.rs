@@ -103,6 +103,22 @@ fn a_server_that_the_user_trusts_gets_the_token_all_the_same() {
 }
 
 #[test]
+fn the_git_that_gh_runs_verifies_too() {
+    if !need("git") {
+        return;
+    }
+    let site = Site::new();
+    site.turn_off(&Off::Setting("http.sslVerify"));
+    let script = "git config --bool --get-urlmatch http.sslVerify https://git.test/; echo ${GIT_SSL_NO_VERIFY-unset}";
+    let run = |command: Invocation| command.env("GIT_SSL_NO_VERIFY", "1").run();
+    run(site.w.command("sh").args(["-c", script])).stdout("false\n1\n").ok();
+    let gh = site.w.script("gh", script);
+    run(site.w.command(APPTOKEN).args(["gh", "repo", "clone", "octo/hello"]).env("APPTOKEN_GH", gh))
+        .stdout("true\nunset\n")
+        .ok();
+}
+
+#[test]
 fn doctor_warns_of_a_plain_git_that_does_not_verify() {
     if !need("git") {
         return;
