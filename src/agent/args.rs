@@ -14,7 +14,7 @@ use crate::shell::Dialect;
 /// Starts an agent in the background and prints what a shell must eval to use it: eval "$(apptoken-agent)"
 #[derive(Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "they are flags")]
-#[command(name = "apptoken-agent", version, disable_help_subcommand = true)]
+#[command(name = "apptoken-agent", version, disable_help_subcommand = true, after_help = SECURITY)]
 pub struct Args {
     /// Print for Bourne shells: sh, bash, dash, zsh
     #[arg(short = 's', conflicts_with_all = ["csh", "shell"])]
@@ -87,6 +87,11 @@ pub enum Shell {
     /// fish.
     Fish,
 }
+
+/// The end of the help.
+const SECURITY: &str = "\
+Other programs of the same user cannot read keys out of the agent. They can ask it for tokens, lock it, and remove keys:
+see `apptoken help security` for what is promised and what is not.";
 
 /// The command line's definition, from which the tests make manuals and completions.
 #[doc(hidden)]

@@ -143,7 +143,10 @@ is running, it prints that one's and starts none.
 With a command it runs that with an agent of its own, which ends with it. `-D` keeps it in the foreground, for a service manager, \
 which may hand it a listening socket.
 
-A signal TERM or HUP ends it, USR1 makes it forget every key and token.";
+A signal TERM or HUP ends it, USR1 makes it forget every key and token.
+
+Other programs of the same user cannot read keys out of the agent. They can ask it for tokens, lock it, and remove keys: \
+`apptoken help security` tells what is promised and what is not.";
 
 const CLIENT_FILES: &[(&str, &str)] = &[(
     "$XDG_RUNTIME_DIR/apptoken/agent",
