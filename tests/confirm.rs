@@ -77,7 +77,8 @@ fn a_question_names_key_fingerprint_scope_and_who_asks() {
     assert_eq!(print, format!("Key fingerprint {}", fingerprint.as_str().expect("a fingerprint")));
     assert_eq!(scope, format!("App {APP_ID} on {HOST}, for a token for octo/hello, only hello, contents=read"));
     let (first, rest) = chain.split_once(" < ").expect("who asks was started by somebody");
-    assert_eq!(first, format!("Asked by apptoken ({pid})"));
+    let apptoken = fs::canonicalize(APPTOKEN).expect("it is built");
+    assert_eq!(first, format!("Asked by {} ({pid})", apptoken.display()));
     assert!(rest.contains(&format!(" ({})", Pid::this())), "{chain}");
     assert_eq!(read(&w, "kind"), "confirm, 1\n");
 }
@@ -135,7 +136,8 @@ fn a_program_with_a_telling_name_adds_no_line_to_the_question() {
     w.command(w.path("home").join(name)).arg("token").run().line();
     let prompt = read(&w, "prompt");
     assert_eq!(prompt.lines().count(), 4, "{prompt}");
-    assert!(prompt.lines().nth(3).is_some_and(|line| line.starts_with("Asked by x\\nKey fingerprint SHA256:forged")));
+    let asker = format!("Asked by {}/x\\nKey\\ fingerprint\\ SHA256:forged", w.path("home").display());
+    assert!(prompt.lines().nth(3).is_some_and(|line| line.starts_with(&asker)), "{prompt}");
     assert!(prompt.chars().all(|letter| letter == '\n' || (' '..='~').contains(&letter)), "{prompt:?}");
 }
 

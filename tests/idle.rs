@@ -138,7 +138,7 @@ fn after_a_night_asleep_the_first_request_does_not_bring_the_keys_back() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let ask = |request: serde_json::Value| {
         let request = Request::parse(request.to_string().as_bytes()).expect("a request");
-        runtime.block_on(agent.handle(request, peer::Peer { uid: 0, pid: None })).expect("an answer")
+        runtime.block_on(agent.handle(request, peer::Peer::new(0, None))).expect("an answer")
     };
     let der: String = KEY.lines().filter(|line| !line.starts_with('-')).collect();
     ask(json!({"action": "addKey", "appId": 1, "key": der, "offline": true}));

@@ -76,7 +76,7 @@ impl Audit {
     /// handed out, or why none was.
     pub fn write(
         &self,
-        peer: Peer,
+        peer: &Peer,
         asked: Option<(&str, String)>,
         outcome: Result<&[u8], &Refusal>,
         unix: i64,
@@ -86,7 +86,7 @@ impl Audit {
             time: clock::rfc3339(unix),
             uid: peer.uid,
             pid: peer.pid,
-            executable: peer.executable().map(|path| path.to_string_lossy().into_owned()),
+            executable: peer.executable(),
             key: asked.as_ref().map(|(key, _)| *key),
             asked: asked.map(|(_, scope)| scope),
             outcome: outcome.map_or_else(|refusal| Outcome::Refused(refusal.code), |_| Outcome::Granted),

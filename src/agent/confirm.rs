@@ -44,7 +44,7 @@ impl Confirm {
     ///
     /// One question is asked at a time; those that wait for their turn wait within [`PATIENCE`] as well, and are not asked at
     /// all if the key is not `still_wanted` by then.
-    pub async fn ask(&self, key: &HeldKey, scope: &str, peer: Peer, still_wanted: impl Fn() -> bool) -> Verdict {
+    pub async fn ask(&self, key: &HeldKey, scope: &str, peer: &Peer, still_wanted: impl Fn() -> bool) -> Verdict {
         let Some(program) = &self.program else { return Verdict::CannotAsk };
         timeout(PATIENCE, self.ask_with(program, key, scope, peer, still_wanted)).await.unwrap_or(Verdict::Unanswered)
     }
@@ -54,7 +54,7 @@ impl Confirm {
         program: &OsStr,
         key: &HeldKey,
         scope: &str,
-        peer: Peer,
+        peer: &Peer,
         still_wanted: impl Fn() -> bool,
     ) -> Verdict {
         let _turn = self.turn.lock().await;
@@ -99,7 +99,7 @@ impl Drop for Question {
 }
 
 /// A fixed layout; nothing in it is of the asker's choosing but names that were made harmless.
-fn question(key: &HeldKey, scope: &str, peer: Peer) -> String {
+fn question(key: &HeldKey, scope: &str, peer: &Peer) -> String {
     format!(
         "Allow use of key {}?\nKey fingerprint {}\nApp {} on {}, for {scope}\nAsked by {}",
         key.name,

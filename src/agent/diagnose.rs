@@ -32,10 +32,10 @@ impl Agent {
         let asked = Arc::new(asked);
         let mut looks = JoinSet::new();
         for (place, key) in keys.iter().take(MAX_KEYS).cloned().enumerate() {
-            let (agent, asked, alone) = (Arc::clone(self), Arc::clone(&asked), keys.len() == 1);
+            let (agent, asked, peer, alone) = (Arc::clone(self), Arc::clone(&asked), peer.clone(), keys.len() == 1);
             looks.spawn(async move {
                 let mut found = Findings { key: (!alone).then(|| key.name.clone()), list: Vec::new() };
-                agent.look(&asked, &key, peer, &mut found).await;
+                agent.look(&asked, &key, &peer, &mut found).await;
                 (place, found.list)
             });
         }
@@ -47,7 +47,7 @@ impl Agent {
     }
 
     /// Goes the way of one key, as far as it leads.
-    async fn look(self: &Arc<Self>, asked: &TokenRequest, key: &Arc<HeldKey>, peer: Peer, found: &mut Findings) {
+    async fn look(self: &Arc<Self>, asked: &TokenRequest, key: &Arc<HeldKey>, peer: &Peer, found: &mut Findings) {
         if let Err(stop) = self.go(asked, key, peer, found).await {
             found.end(&stop);
         }
@@ -57,7 +57,7 @@ impl Agent {
         self: &Arc<Self>,
         asked: &TokenRequest,
         key: &Arc<HeldKey>,
-        peer: Peer,
+        peer: &Peer,
         found: &mut Findings,
     ) -> Result<(), Stop> {
         let scope = || "a look at the way to GitHub".to_owned();

@@ -175,7 +175,7 @@ impl Agent {
         &self,
         key: &HeldKey,
         scope: impl FnOnce() -> String,
-        peer: Peer,
+        peer: &Peer,
     ) -> Result<(), Refusal> {
         if !key.confirm {
             return Ok(());
@@ -192,9 +192,19 @@ impl Agent {
         }
     }
 
+    /// Returns true if the program of a peer that connects now may have to be shown or logged later.
+    pub(super) fn records_peers(&self) -> bool {
+        self.rules.audit.is_some()
+            || match &*guard(&self.state) {
+                State::Unlocked(held) => held.keyring.iter().any(|key| key.confirm),
+                // Its keys cannot be looked at.
+                State::Locked(_) => true,
+            }
+    }
+
     async fn where_installed(&self, choice: &KeyChoice, peer: Peer) -> Result<Installations, Refusal> {
         let key = self.choose(choice.app.as_deref(), choice.host.as_ref())?;
-        self.confirm(&key, || "a list of its installations".to_owned(), peer).await?;
+        self.confirm(&key, || "a list of its installations".to_owned(), &peer).await?;
         self.installations(&key, ShareKey::of_process(peer.pid))
             .await
             .map(|installations| Installations { installations })

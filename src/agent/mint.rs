@@ -34,13 +34,13 @@ impl Agent {
         let key = self.choose(asked.app.as_deref(), asked.host.as_ref());
         let question = key.and_then(|key| Question::read(asked, key)).map(Arc::new);
         let answer = match &question {
-            Ok(question) => self.answer(question, peer).await,
+            Ok(question) => self.answer(question, &peer).await,
             Err(refusal) => Err(refusal.clone()),
         };
         if let Some(audit) = &self.rules.audit {
             let asked = question.as_ref().ok().map(|question| (&*question.key.fingerprint, question.shown()));
             // What cannot be written down does not happen.
-            audit.write(peer, asked, answer.as_ref().map(|token| token.line.expose()), (self.clock)().unix).map_err(
+            audit.write(&peer, asked, answer.as_ref().map(|token| token.line.expose()), (self.clock)().unix).map_err(
                 |error| {
                     Refusal::new(Code::Internal, format!("the audit log cannot be written: {error}"))
                         .hint("make room for it")
@@ -50,7 +50,7 @@ impl Agent {
         answer.map(|token| Answer::Written(token.line))
     }
 
-    async fn answer(self: &Arc<Self>, question: &Arc<Question>, peer: Peer) -> Result<Token, Refusal> {
+    async fn answer(self: &Arc<Self>, question: &Arc<Question>, peer: &Peer) -> Result<Token, Refusal> {
         if question.key.confirm {
             question.wait_in(&self.waiting)?;
         }

@@ -83,7 +83,7 @@ async fn accept(listener: UnixListener, agent: Arc<Agent>, connections: Arc<Conn
             continue;
         };
         let peer = stream.peer_cred().map(Peer::from).ok().filter(|peer| peer.uid == us || peer.uid == 0);
-        let Some(peer) = peer else { continue };
+        let Some(mut peer) = peer else { continue };
         let owner = ShareKey::of_process(peer.pid);
         let mut slot = connections.admit(owner);
         if slot.is_none() {
@@ -96,6 +96,9 @@ async fn accept(listener: UnixListener, agent: Arc<Agent>, connections: Arc<Conn
             let _ = stream.try_write(&written(&Err(busy(TOO_MANY))));
             continue;
         };
+        if agent.records_peers() {
+            peer.record(&stream);
+        }
         let (agent, connection) = (Arc::clone(&agent), Connection::new(stream, peer));
         // A panic ends this connection and no other.
         if slot.is_reserved() {
@@ -193,7 +196,7 @@ impl Connection {
     async fn respond(&self, agent: &Arc<Agent>, request: Result<Request, Refusal>) -> Result<Answer, Refusal> {
         let (action, began) = (request.as_ref().map_or("malformed", Request::action), Instant::now());
         let response = match request {
-            Ok(request) => agent.handle(request, self.peer).await,
+            Ok(request) => agent.handle(request, self.peer.clone()).await,
             Err(refusal) => Err(refusal),
         };
         if agent.rules.debug {

@@ -17,7 +17,7 @@ impl Agent {
     /// The bot of the chosen key's App. It never changes, so that GitHub is asked once.
     pub(super) async fn whoami(self: &Arc<Self>, choice: KeyChoice, peer: Peer) -> Result<Whoami, Refusal> {
         let key = self.choose(choice.app.as_deref(), choice.host.as_ref())?;
-        self.confirm(&key, || "the name of its bot".to_owned(), peer).await?;
+        self.confirm(&key, || "the name of its bot".to_owned(), &peer).await?;
         if let Some(bot) = self.held(|held, _| held.bots.get(&key.fingerprint).cloned())? {
             return Ok(bot);
         }

@@ -145,4 +145,4 @@ fn parsed(request: &Value) -> Request {
 /// 2026-11-22T14:30:00Z, on a machine that was booted an hour ago.
 const START: Now = Now { unix: 1_795_357_800, boot: Duration::from_hours(1) };
 /// Who asks: nobody that is looked at.
-const US: Peer = Peer { uid: 0, pid: None };
+const US: Peer = Peer::new(0, None);
