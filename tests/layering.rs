@@ -83,7 +83,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ),
     ("agent::permissions", &["ids", "protocol"]),
     ("agent::audit", &["agent::clock", "agent::peer", "ids", "protocol", "secret"]),
-    ("agent::confirm", &["agent::keyring", "agent::peer", "env"]),
+    ("agent::confirm", &["agent::guard", "agent::keyring", "agent::peer", "env"]),
     // … but to those that bring them together: what is held, what is refused, what is done about a request.
     (
         "agent::signing",

@@ -187,6 +187,11 @@ impl Agent {
             Verdict::Allowed => self.still_held(key),
             Verdict::Refused => Err(no("the user said no".to_owned())),
             Verdict::Unanswered => Err(no(format!("nobody answered in {}", lifetime::show(PATIENCE)))),
+            Verdict::TooSoon(left) => {
+                let left = lifetime::show(Duration::from_secs(left.as_secs() + 1));
+                Err(no("the last prompt for this key was not answered with yes".to_owned())
+                    .hint(format!("it can be asked again in {left}; each refusal makes that longer")))
+            }
             Verdict::CannotAsk => Err(no("there is no askpass program that runs".to_owned())
                 .hint("start the agent with APPTOKEN_ASKPASS or SSH_ASKPASS set")),
         }

@@ -1,8 +1,9 @@
-//! Confirmation prompts and audit lines name the program that connected.
+//! Confirmation prompts and audit lines name the program that connected, and a "no" is not asked again at once.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,7 +11,8 @@ use serde_json::{Value, json};
 
 use crate::support::agent::parse_bourne;
 use crate::support::command::Invocation;
-use crate::support::wait::{DEADLINE, poll};
+use crate::support::process::tell;
+use crate::support::wait::{DEADLINE, poll, wait_until};
 use crate::support::{AGENT, APP_ID, APPTOKEN, HOST, NO_OPTIONS, World, need, need_root};
 
 #[test]
@@ -123,6 +125,93 @@ fn an_unreadable_program_cannot_be_inspected() {
     assert_eq!(last_line(&w)["executable"], Value::Null);
 }
 
+#[test]
+fn a_no_is_not_asked_again_at_once() {
+    let w = asking(SAYS_NO);
+    let begun = Instant::now();
+    let (mut denied, mut open) = (0, w.connect());
+    for _ in 0..100 {
+        for answer in [open.request(&get_token()), w.request(&get_token())] {
+            assert_eq!(answer["code"], "denied", "{answer}");
+            denied += 1;
+        }
+    }
+    for _ in 0..10 {
+        w.apptoken(["token"]).stderr_contains("was not confirmed").exit(1);
+        denied += 1;
+    }
+    let seconds = begun.elapsed().as_secs();
+    let prompts = prompts(&w);
+    tell(format_args!("{prompts} prompts for {denied} requests in {seconds} s"));
+    // Two seconds, four, eight: a slow machine sees a few more.
+    assert!((1..=1 + seconds.div_ceil(2)).contains(&prompts), "{prompts} prompts in {seconds} s");
+    let answer = w.request(&get_token());
+    assert!(answer["hint"].as_str().is_some_and(|hint| hint.starts_with("it can be asked again in ")), "{answer}");
+}
+
+/// The control of the test above: the same requests, each of which is allowed.
+#[test]
+fn after_a_yes_each_request_is_a_prompt() {
+    let w = asking(SAYS_YES);
+    let mut open = w.connect();
+    for _ in 0..50 {
+        for answer in [open.request(&get_token()), w.request(&get_token())] {
+            assert_eq!(answer["ok"], true, "{answer}");
+        }
+    }
+    assert_eq!(prompts(&w), 100);
+}
+
+#[test]
+fn a_client_that_leaves_an_open_prompt_does_not_get_another_at_once() {
+    let w = asking(UNTIL_ANSWERED);
+    let mut client = w.connect();
+    client.send(get_token().to_string());
+    prompt(&w, 1);
+    drop(client);
+    let denied = poll(DEADLINE, || {
+        let mut client = w.connect();
+        client.send(get_token().to_string());
+        // Until the agent notices that the first client left, this one waits for its turn.
+        let answer = client.answer();
+        (answer["code"] == "denied").then_some(answer)
+    });
+    let denied = denied.expect("the agent notices that a client left");
+    assert!(denied["hint"].as_str().is_some_and(|hint| hint.contains("asked again")), "{denied}");
+    assert_eq!(prompts(&w), 1);
+}
+
+#[test]
+fn the_delay_grows_whatever_is_done_with_the_key_and_ends_with_a_yes() {
+    let w = asking(r#"printf '%s\n--\n' "$1" >>"$HOME/prompts"; test -e "$HOME/allow""#);
+    for refusals in 1..=3 {
+        let answer = poll(DEADLINE, || Some(w.request(&get_token())).filter(|_| prompts(&w) == refusals));
+        assert_eq!(answer.expect("the delay ends")["code"], "denied");
+        for action in ["lock", "unlock"] {
+            assert_eq!(w.request(&json!({"action": action, "passphrase": "hunter2"}))["ok"], true);
+        }
+        assert_eq!(w.request(&json!({"action": "removeAllKeys"}))["ok"], true);
+        w.add_key(["-c"]).stderr_contains("must confirm").ok();
+    }
+    // The third delay has eight seconds, the first only two.
+    assert!((3..=9).contains(&seconds_left(&w)));
+    w.file("allow", "");
+    wait_until("the delay is over, and the answer is yes", DEADLINE, || w.request(&get_token())["ok"] == true);
+    assert_eq!(w.request(&get_token())["ok"], true);
+    fs::remove_file(w.path("home/allow")).expect("it is there");
+    assert_eq!(w.request(&get_token())["code"], "denied");
+    assert_eq!(prompts(&w), 6);
+    assert!((1..=2).contains(&seconds_left(&w)), "it begins anew");
+}
+
+/// What the hint of a refusal says of the delay.
+#[track_caller]
+fn seconds_left(w: &World) -> u64 {
+    let hint = w.request(&get_token())["hint"].as_str().expect("a hint").to_owned();
+    let left = hint.strip_prefix("it can be asked again in ").and_then(|rest| rest.split_once("s;"));
+    left.and_then(|(left, _)| left.parse().ok()).unwrap_or_else(|| panic!("{hint}"))
+}
+
 /// A world with an audit log whose askpass program does this, and whose key must be confirmed.
 fn asking(body: &str) -> World {
     let mut w = World::new();
@@ -147,6 +236,11 @@ fn prompt(w: &World, number: usize) -> String {
     let text = poll(DEADLINE, || Some(read()).filter(|all| all.matches("\n--\n").count() >= number));
     let text = text.unwrap_or_else(|| panic!("prompt {number} did not come"));
     text.split("\n--\n").nth(number - 1).expect("it is there").to_owned()
+}
+
+/// How many prompts there were.
+fn prompts(w: &World) -> u64 {
+    fs::read_to_string(w.path("home/prompts")).unwrap_or_default().matches("\n--\n").count() as u64
 }
 
 /// Answers the prompt that is open.
@@ -180,8 +274,9 @@ fn get_token() -> Value {
     json!({"action": "getToken"})
 }
 
-/// An askpass program that writes the prompt down.
+/// Askpass programs that write the prompt down.
 const SAYS_YES: &str = r#"printf '%s\n--\n' "$1" >>"$HOME/prompts""#;
+const SAYS_NO: &str = r#"printf '%s\n--\n' "$1" >>"$HOME/prompts"; exit 1"#;
 /// The same, with the answer that comes through a pipe.
 const UNTIL_ANSWERED: &str = r#"printf '%s\n--\n' "$1" >>"$HOME/prompts"; read answer <"$HOME/answer"; echo "$answer""#;
 
