@@ -59,6 +59,7 @@
 //!   signs, and the thread on which it does
 //! - `agent::guard`: a mutex that a panic does not close
 //! - `agent::confirm`, `agent::audit`: asking the user, and writing down who got what
+//! - `agent::debug_log`, `agent::writer`: debug output, and the threads that write so that the event loop does not
 //!
 //! # The path of a request
 //!

@@ -10,6 +10,7 @@ use std::thread;
 use nix::unistd::Uid;
 use serde_json::{Value, json};
 
+use crate::support::agent::parse_bourne;
 use crate::support::{AGENT, APPTOKEN, INSTALLATION_ID, KEY, NO_OPTIONS, World, need};
 
 #[test]
@@ -185,17 +186,21 @@ fn without_its_log_no_agent_starts() {
     w.agent(["-s"]).stdout_contains("Agent pid").ok();
 }
 
-/// `/dev/full` can be opened, and every write to it fails as on a full disk.
+/// The log has as many bytes already as a file may have here, so that every write fails, as on a full disk.
 #[test]
 fn a_token_that_cannot_be_written_down_is_not_handed_out() {
     let mut w = World::new();
-    w.start_agent(["--audit-log", "/dev/full"]);
+    w.file("log", "\n".repeat(512));
+    let lines = w.shell("sh", "ulimit -f 1; exec apptoken-agent -s --audit-log log").text();
+    let (socket, pid) = parse_bourne(&lines).expect("the three lines");
+    w.env("APPTOKEN_AUTH_SOCK", socket);
+    w.env("APPTOKEN_AGENT_PID", pid.to_string());
     w.add_key(NO_OPTIONS).stderr_contains("Identity added").ok();
     let answer = w.request(&json!({"action": "getToken"}));
     assert_eq!((&answer["ok"], &answer["code"]), (&json!(false), &json!("internal")), "{answer}");
     assert!(answer["error"].as_str().is_some_and(|error| error.contains("audit log")), "{answer}");
     assert!(answer["hint"].is_string() && answer.get("token").is_none(), "{answer}");
-    w.apptoken(["token"]).fails(1, ["audit log", "No space left"]);
+    w.apptoken(["token"]).fails(1, ["audit log", "File too large"]);
     w.apptoken(["run", "--", "touch", "ran"]).fails(1, ["audit log"]);
     assert!(!w.path("home/ran").exists());
     // What needs no token goes on.

@@ -82,7 +82,9 @@ const MAY_NAME: &[(&str, &[&str])] = &[
         ],
     ),
     ("agent::permissions", &["ids", "protocol"]),
-    ("agent::audit", &["agent::clock", "agent::peer", "ids", "protocol", "secret"]),
+    ("agent::writer", &[]),
+    ("agent::debug_log", &["agent::writer"]),
+    ("agent::audit", &["agent::clock", "agent::guard", "agent::peer", "agent::writer", "ids", "protocol", "secret"]),
     ("agent::confirm", &["agent::guard", "agent::keyring", "agent::peer", "env"]),
     // … but to those that bring them together: what is held, what is refused, what is done about a request.
     (
@@ -149,6 +151,7 @@ const ALL_BUT_THE_PROCESS: &[&str] = &[
     "agent::audit",
     "agent::clock",
     "agent::confirm",
+    "agent::debug_log",
     "agent::derive",
     "agent::encrypted",
     "agent::fair",

@@ -15,6 +15,7 @@ use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
 use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::guard::guard;
@@ -89,8 +90,10 @@ impl Confirm {
         let mut command = Command::new(program);
         command.arg(question(key, scope, peer)).env(env::SSH_ASKPASS_PROMPT, "confirm");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).process_group(0);
+        // Counted before the start: a client that leaves in the middle of it has put a question on the screen too.
         let mut open = OpenPrompt { refused: &self.refused, fingerprint: &key.fingerprint, counts: true };
-        let Ok(mut question) = command.spawn().map(Question) else {
+        // Not on the event loop: the start returns when the program has been loaded, from a disk that may be slow.
+        let Ok(Ok(mut question)) = spawn_blocking(move || command.spawn().map(Question)).await else {
             open.counts = false;
             return Verdict::CannotAsk;
         };

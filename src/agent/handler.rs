@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::audit::Audit;
 use super::clock::{Clock, Now};
 use super::confirm::{Confirm, PATIENCE, Verdict};
+use super::debug_log::DebugLog;
 use super::derive::OutOfMemory;
 use super::fair::{FairQueue, Limits, Overloaded, Permit, ShareKey, Standing};
 use super::flight::Flights;
@@ -43,6 +44,7 @@ pub struct Agent {
     pub(super) importing: Importing,
     started: Now,
     pub(super) rules: Rules,
+    pub(super) debug_log: DebugLog,
     pub(super) clock: Clock,
     pub(super) github: GitHub,
     pub(super) finding: Flights<Place, Found>,
@@ -80,6 +82,7 @@ impl Agent {
             importing: Importing::new(),
             started: now,
             rules,
+            debug_log: DebugLog::default(),
             clock,
             github: GitHub::new(clock, http),
             finding: Flights::new(clock),

@@ -7,7 +7,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest, Sha256};
 use tokio::runtime::Handle;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::clock;
@@ -24,7 +23,6 @@ use super::state::{Found, Target};
 use super::tokens::{Lookup, Scope, Token, covers, within};
 use super::unclaimed::{Discard, Entry, Origin};
 use crate::ids::{AppId, Owner, Repo};
-use crate::output::say;
 use crate::protocol::{Answer, Choice, Code, Installation, Refusal, TokenAnswer, TokenRequest, written};
 use crate::secret::Secret;
 
@@ -40,12 +38,15 @@ impl Agent {
         if let Some(audit) = &self.rules.audit {
             let asked = question.as_ref().ok().map(|question| (&*question.key.fingerprint, question.shown()));
             // What cannot be written down does not happen.
-            audit.write(&peer, asked, answer.as_ref().map(|token| token.line.expose()), (self.clock)().unix).map_err(
-                |error| {
-                    Refusal::new(Code::Internal, format!("the audit log cannot be written: {error}"))
-                        .hint("make room for it")
-                },
-            )?;
+            let outcome = answer.as_ref().map(|token| token.line.expose());
+            audit.write(&peer, asked, outcome, (self.clock)().unix).await.map_err(|error| {
+                Refusal::new(Code::Internal, format!("the audit log cannot be written: {error}"))
+                    .hint("see whether its disk has room and answers")
+            })?;
+            // The disk may have taken its time.
+            if let (Ok(question), Ok(_)) = (&question, &answer) {
+                self.still_held(&question.key)?;
+            }
         }
         answer.map(|token| Answer::Written(token.line))
     }
@@ -212,8 +213,8 @@ impl Agent {
         })?
     }
 
-    /// Revokes, with the share of the peer that asked for it, a token that nobody got: its key was removed or locked away while GitHub was asked, everybody who asked has
-    /// left, the agent ends, or the token is not the one asked for.
+    /// Revokes, with the share of the peer that asked for it, a token that nobody got: its key was removed or locked away while
+    /// GitHub was asked, everybody who asked has left, the agent ends, or the token is not the one asked for.
     fn discard_with(self: &Arc<Self>, key: &Arc<HeldKey>, origin: Origin, share: ShareKey) -> Discard {
         // The token may be dropped on the thread of its API.
         let (agent, key, clients) = (Arc::clone(self), Arc::clone(key), Handle::current());
@@ -237,37 +238,33 @@ impl Agent {
             let why = refuse(&error, &key, Asked::App).error;
             let hash = STANDARD.encode(Sha256::digest(token.expose()));
             drop(token);
-            // Writing may take a while. The entry is over when it is done.
-            let _ = spawn_blocking(move || {
-                self.tell_alive(&origin, Some(hash), &why);
-                drop(entry);
-            })
-            .await;
+            self.report_alive(&origin, Some(hash), &why).await;
         }
+        drop(entry);
     }
 
-    /// Waits for the tokens that GitHub was asked for to arrive and be revoked, for a moment; says which are not.
+    /// Waits a moment for the tokens that GitHub was asked for to arrive and be revoked; reports those that were not.
     pub async fn end_mints(self: &Arc<Self>) {
         let left = self.unclaimed.settle(END_OF_MINTS).await;
-        let agent = Arc::clone(self);
-        let tell = spawn_blocking(move || {
+        let report = async {
             for origin in &left {
-                agent.tell_alive(origin, None, "GitHub did not answer before the agent ended");
+                self.report_alive(origin, None, "GitHub did not answer before the agent ended").await;
             }
-        });
-        let _ = timeout(END_OF_MINTS, tell).await;
+            self.debug_log.flush().await;
+        };
+        let _ = timeout(REPORT_DEADLINE, report).await;
     }
 
-    /// Says that a token may be alive which nobody has.
-    fn tell_alive(&self, origin: &Origin, hash: Option<String>, why: &str) {
+    /// Reports a token that may be alive and that nobody has: on standard error, and in the audit log.
+    async fn report_alive(&self, origin: &Origin, hash: Option<String>, why: &str) {
         let Origin { name, installation, .. } = origin;
-        say(format_args!(
+        self.debug_log.write(format!(
             "apptoken-agent: warning: a token of key {name} for installation {installation} was not handed out and \
              could not be revoked; it expires within an hour: {why}"
         ));
         if let Some(audit) = &self.rules.audit {
-            // There is nobody left who could be refused.
-            let _ = audit.not_revoked(&origin.key, *installation, hash, why, (self.clock)().unix);
+            // Nobody is left whose request could be refused.
+            let _ = audit.not_revoked(&origin.key, *installation, hash, why, (self.clock)().unix).await;
         }
     }
 
@@ -378,5 +375,7 @@ const DISCARD_DEADLINE: Duration = Duration::from_secs(10);
 /// How long the agent waits at its end for tokens to arrive and be revoked. With the second in which it answers, it ends
 /// before `apptoken-agent -k` gives up.
 const END_OF_MINTS: Duration = Duration::from_secs(2);
+/// How long the report about those that are left may take.
+const REPORT_DEADLINE: Duration = Duration::from_secs(1);
 /// Choices listed in a refusal.
 const MAX_CHOICES: usize = 100;

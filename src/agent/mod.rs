@@ -7,6 +7,7 @@ pub mod clock;
 pub mod confirm;
 mod connections;
 pub mod daemon;
+mod debug_log;
 pub mod derive;
 mod diagnose;
 pub mod encrypted;
@@ -46,6 +47,7 @@ pub mod tokens;
 pub mod unclaimed;
 mod whoami;
 pub mod worker;
+mod writer;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

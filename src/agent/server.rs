@@ -19,7 +19,6 @@ use super::handler::Agent;
 use super::peer::Peer;
 use super::receive::{Attached, receive};
 use crate::frame::{FrameError, Scanner};
-use crate::output::say;
 use crate::protocol::{Answer, Code, Refusal, Request, written};
 use crate::secret::{on_wiped_stack, on_wiped_stack_if};
 
@@ -68,7 +67,11 @@ pub async fn serve(listener: UnixListener, agent: Arc<Agent>, mut signals: Signa
     accepting.abort();
     let _ = accepting.await;
     connections.end();
-    let _ = timeout(LAST_WORDS, connections.all_closed()).await;
+    let _ = timeout(LAST_WORDS, async {
+        connections.all_closed().await;
+        agent.debug_log.flush().await;
+    })
+    .await;
     agent.forget_all();
     agent.end_mints().await;
 }
@@ -202,7 +205,7 @@ impl Connection {
         if agent.rules.debug {
             let outcome = response.as_ref().map_or_else(|refusal| format!("{:?}", refusal.code), |_| "ok".to_owned());
             let (uid, pid, took) = (self.peer.uid, self.peer.pid.unwrap_or(0), began.elapsed().as_millis());
-            say(format_args!("debug: {action} uid={uid} pid={pid} outcome={outcome} ms={took}"));
+            agent.debug_log.write(format!("debug: {action} uid={uid} pid={pid} outcome={outcome} ms={took}"));
         }
         response
     }
