@@ -42,6 +42,22 @@ fn a_standing_fault_is_met_until_cleared_and_gives_way_to_queued_ones() {
 }
 
 #[test]
+fn faults_at_random_are_met_one_time_in_ten_and_the_seed_decides_when() {
+    let statuses = |seed| {
+        let github = github();
+        github.at_random("GET /app", 10, &[Fault::Status(500), Fault::Status(502)], seed);
+        let statuses = [0; 200].map(|_| call("GET /app").signed().to(&github).status);
+        let failed = statuses.iter().filter(|&&status| status != 200).count();
+        assert_eq!(github.random_faults(), (failed, 200));
+        assert!((10..=30).contains(&failed), "{failed} of 200");
+        assert!([500, 502].iter().all(|status| statuses.contains(status)), "{statuses:?}");
+        statuses
+    };
+    assert_eq!(statuses(1), statuses(1));
+    assert_ne!(statuses(1), statuses(2));
+}
+
+#[test]
 fn a_status_comes_with_githubs_error_object_or_a_page() {
     let github = github();
     app_under(&github, Fault::Status(503)).refused(503, "Server Error");

@@ -71,6 +71,8 @@ struct Exchange {
 pub(super) struct Judge<'a> {
     github: &'a GitHub,
     agent: i32,
+    /// What the deadlines are multiplied by.
+    patience: f64,
     questions: Vec<Question>,
     /// The last of these may go on: then its unlock is at infinity.
     periods: Vec<Period>,
@@ -91,10 +93,11 @@ struct Figures {
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(github: &'a GitHub, agent: i32, questions: Vec<Question>) -> Self {
+    pub(super) fn new(github: &'a GitHub, agent: i32, patience: f64, questions: Vec<Question>) -> Self {
         Self {
             github,
             agent,
+            patience,
             questions,
             periods: Vec::new(),
             findings: Vec::new(),
@@ -159,10 +162,10 @@ impl<'a> Judge<'a> {
             Some(answer) if answer["ok"] != true => {
                 self.findings.push(format!("{what} was refused after {took:.3} s: {answer}"));
             }
-            Some(_) if took > LOCK_DEADLINE => {
-                self.findings.push(format!("{what} took {took:.3} s, and may take {LOCK_DEADLINE} s"));
+            Some(_) => {
+                let late = self.in_time(Exchange { sent: 0.0, received: took }, LOCK_DEADLINE).err();
+                self.findings.extend(late.map(|late| format!("{what} was {late}")));
             }
-            Some(_) => {}
         }
     }
 
@@ -211,7 +214,7 @@ impl<'a> Judge<'a> {
             }
             Wanted::KeyCheck => {
                 self.count("checkKey", exchange.took());
-                in_time(exchange, OPENING_DEADLINE)?;
+                self.in_time(exchange, OPENING_DEADLINE)?;
                 if answer["bits"] != 2048 {
                     return Err(format!("a wrong answer: {answer}"));
                 }
@@ -230,7 +233,7 @@ impl<'a> Judge<'a> {
         answer: &Value,
     ) -> Result<(), String> {
         self.count(what, exchange.took());
-        in_time(exchange, PROMPT_DEADLINE)?;
+        self.in_time(exchange, PROMPT_DEADLINE)?;
         if right { Ok(()) } else { Err(format!("a wrong answer: {answer}")) }
     }
 
@@ -252,20 +255,20 @@ impl<'a> Judge<'a> {
                     _ => PROMPT_DEADLINE,
                 };
                 self.count("locked", exchange.took());
-                in_time(exchange, deadline)
+                self.in_time(exchange, deadline)
             }
             (Wanted::Token(_), "github_unavailable" | "rate_limited" | "timeout") => {
                 self.due += 1;
                 self.must_not_be_locked(exchange)?;
                 self.count("refused by GitHub", exchange.took());
-                in_time(exchange, GITHUB_DEADLINE)
+                self.in_time(exchange, GITHUB_DEADLINE)
             }
             // A request that waits for GitHub while the agent is locked and unlocked has lost its key.
             (Wanted::Token(_) | Wanted::KeyCheck, "no_key") => {
                 self.may_be_locked(exchange)?;
                 self.must_not_be_locked(exchange)?;
                 self.count("overtaken by a lock", exchange.took());
-                in_time(exchange, GITHUB_DEADLINE)
+                self.in_time(exchange, GITHUB_DEADLINE)
             }
             _ => Err(format!("refused after {:.3} s: {answer}", exchange.took())),
         }
@@ -280,7 +283,7 @@ impl<'a> Judge<'a> {
         let (kind, deadline) =
             if was_there { ("cached token", PROMPT_DEADLINE) } else { ("new token", GITHUB_DEADLINE) };
         self.count(kind, exchange.took());
-        in_time(exchange, deadline)?;
+        self.in_time(exchange, deadline)?;
         self.must_not_be_locked(exchange)?;
         check_token(scope, at, &token)?;
         if answer["expiresAt"].is_string() {
@@ -308,6 +311,11 @@ impl<'a> Judge<'a> {
         Err("the agent says that it is locked, and was not".to_owned())
     }
 
+    fn in_time(&self, exchange: Exchange, deadline: f64) -> Result<(), String> {
+        let (took, deadline) = (exchange.took(), deadline * self.patience);
+        if took <= deadline { Ok(()) } else { Err(format!("answered after {took:.3} s, and may take {deadline} s")) }
+    }
+
     fn count(&mut self, kind: &'static str, took: f64) {
         let figures = self.answers.entry(kind).or_default();
         figures.count += 1;
@@ -328,11 +336,6 @@ impl Exchange {
     fn took(self) -> f64 {
         self.received - self.sent
     }
-}
-
-fn in_time(exchange: Exchange, deadline: f64) -> Result<(), String> {
-    let took = exchange.took();
-    if took <= deadline { Ok(()) } else { Err(format!("answered after {took:.3} s, and may take {deadline} s")) }
 }
 
 /// A token must be alive, for as long as was asked, and have the scope that was asked.
