@@ -32,6 +32,7 @@ pub struct Agent {
 }
 
 /// How long an answer may take to begin, and the work that it waits for.
+#[derive(Clone, Copy)]
 struct Expected {
     patience: Duration,
     waits_for: Option<&'static str>,

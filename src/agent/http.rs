@@ -2,16 +2,18 @@
 //!
 //! An API decides how much work its answers make. Names are looked up, TLS is spoken, and answers are read and parsed on a
 //! thread that belongs to one API, so that an API that floods its answers delays neither clients nor other APIs. The thread
-//! ends with the last request.
+//! ends some seconds after the last request.
 
 use std::convert::Infallible;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::guard::guard;
 use crate::secret::on_wiped_stack;
@@ -27,7 +29,7 @@ pub enum Http {
 
 /// The thread of one API, while it is needed.
 #[derive(Default)]
-pub(super) struct Place(Mutex<Weak<Thread>>);
+pub(super) struct Place(Arc<Mutex<Option<Arc<Thread>>>>);
 
 /// A running thread. It ends when this is dropped, and all that runs on it is cancelled.
 pub(super) struct Thread {
@@ -40,17 +42,38 @@ impl Place {
     /// Returns the thread that runs, or starts one.
     pub(super) fn thread(&self, http: Http) -> io::Result<Arc<Thread>> {
         let mut place = guard(&self.0);
-        if let Some(thread) = place.upgrade() {
-            return Ok(thread);
+        if let Some(thread) = &*place {
+            return Ok(Arc::clone(thread));
         }
         let thread = Arc::new(match http {
             Http::Threads => Thread::start()?,
             Http::Here => Thread { handle: Handle::current(), _stop: None },
         });
-        *place = Arc::downgrade(&thread);
+        if matches!(http, Http::Threads) {
+            thread.handle.spawn(end_when_idle(Arc::downgrade(&self.0)));
+        }
+        *place = Some(Arc::clone(&thread));
         Ok(thread)
     }
 }
+
+/// Ends the thread in a place when nobody has used it for a while. To start one for each request would take time, and the
+/// memory that an answer took would not be used again for the next.
+async fn end_when_idle(place: Weak<Mutex<Option<Arc<Thread>>>>) {
+    loop {
+        sleep(IDLE).await;
+        let Some(place) = place.upgrade() else { return };
+        let mut place = guard(&place);
+        // It is taken out of the place under the same lock.
+        if place.as_ref().is_none_or(|thread| Arc::strong_count(thread) == 1) {
+            *place = None;
+            return;
+        }
+    }
+}
+
+/// How often to look whether a thread is idle.
+const IDLE: Duration = Duration::from_secs(5);
 
 impl Thread {
     fn start() -> io::Result<Self> {
@@ -113,7 +136,7 @@ impl Drop for Ours {
 mod tests {
     use std::time::Duration;
 
-    use tokio::time::{sleep, timeout};
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -130,7 +153,8 @@ mod tests {
             std::future::pending::<()>().await;
         });
         drop(thread);
-        assert!(timeout(Duration::from_secs(30), gone).await.expect("the thread ends").is_err());
+        assert!(timeout(Duration::from_mins(1), gone).await.expect("the thread ends").is_err());
+        assert!(guard(&place.0).is_none(), "another is started for the next request");
     }
 
     #[tokio::test]

@@ -30,6 +30,7 @@ impl Reply {
         let mut response = request.send().await?;
         let (status, headers) = (response.status(), response.headers().clone());
         let most = if status.is_success() && is_json(&headers) { MAX_ANSWER } else { MAX_OTHER };
+        let told = response.content_length().and_then(|length| usize::try_from(length).ok()).unwrap_or(0);
         let mut body = Vec::with_capacity(BODY_ROOM);
         let mut turn = None;
         while let Some(piece) = response.chunk().await? {
@@ -38,6 +39,8 @@ impl Reply {
             }
             if turn.is_none() && body.len() + piece.len() > LARGE {
                 turn = Arc::clone(large).acquire_owned().await.ok();
+                // Room for all of it at once, if it says how large it is: to grow would take twice as much.
+                body.reserve_exact(told.min(most).saturating_sub(body.len()));
             }
             body.extend_from_slice(&piece);
         }
