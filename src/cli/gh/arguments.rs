@@ -92,7 +92,7 @@ impl Arguments {
             hosts.extend(address(value).map(|(host, _)| host).or_else(|| host_of_repository(value)));
         }
         if !ONLY_TEXTS.contains(&self.verb()) {
-            hosts.extend(self.readings().into_iter().filter_map(|text| Some(address(text)?.0)));
+            hosts.extend(self.readings(behind_sign).into_iter().filter_map(|text| Some(address(text)?.0)));
         }
         if ["repo", "gist"].contains(&self.verb()) {
             // Options of git follow, and an address in one of them may lead git anywhere.
@@ -107,7 +107,7 @@ impl Arguments {
         if !TAKES_REPOSITORIES.contains(&self.verb()) {
             return Vec::new();
         }
-        self.readings().into_iter().filter_map(host_of_repository).collect()
+        self.readings(behind_repository_option).into_iter().filter_map(host_of_repository).collect()
     }
 
     /// Returns true if gh asks every host that it knows of, rather than one.
@@ -121,12 +121,12 @@ impl Arguments {
             let scheme = text.get(..7).is_some_and(|start| start.eq_ignore_ascii_case("http://"));
             scheme && address(text).is_some_and(|(host, _)| host != LOCAL && !host.ends_with(&format!(".{LOCAL}")))
         };
-        self.verb() == "api" && self.readings().iter().any(is_open)
+        self.verb() == "api" && self.readings(behind_sign).iter().any(is_open)
     }
 
     /// Returns the texts that gh may read as a repository or an address: each word, and the value within a word that is an
-    /// option. The values of options that are only texts are left out.
-    fn readings(&self) -> Vec<&str> {
+    /// option: `attached` finds it among short options. The values of options that are only texts are left out.
+    fn readings(&self, attached: fn(&str) -> &str) -> Vec<&str> {
         let mut readings = Vec::new();
         let mut before = ["", ""];
         let mut are_options = true;
@@ -146,11 +146,9 @@ impl Arguments {
                     None => {}
                 }
             } else if let Some(short) = word.strip_prefix('-').filter(|short| !short.is_empty()) {
-                let mut letters = short.char_indices();
-                let is_text = letters.next().is_some_and(|(_, first)| self.is_text_option(&format!("-{first}")));
+                let is_text = short.chars().next().is_some_and(|first| self.is_text_option(&format!("-{first}")));
                 if !is_text {
-                    // The value may begin behind any of the letters.
-                    readings.extend(letters.map(|(at, _)| short[at..].trim_start_matches('=')));
+                    readings.push(attached(short));
                 }
             } else {
                 readings.push(word);
@@ -168,6 +166,8 @@ impl Arguments {
         TEXTS.contains(&option)
             // `repo create` takes a repository there.
             || option == "--template" && verb != "repo"
+            // `KEY=VALUE`
+            || verb == "api" && ["-f", "--raw-field", "-F", "--field"].contains(&option)
             || TEXTS_OF.iter().any(here)
     }
 }
@@ -211,6 +211,19 @@ fn values<'a>(words: &'a [String], long: &'a str, short: char) -> impl Iterator<
         let value = if rest.is_empty() { next()? } else { rest.strip_prefix('=').unwrap_or(rest) };
         Some((before.is_empty(), value))
     })
+}
+
+/// Returns what follows the letters of short options, which may be an address. Letters in front of one do no harm: they are
+/// read as a part of its scheme or its user.
+fn behind_sign(short: &str) -> &str {
+    let is_cluster = |(letters, _): &(&str, &str)| letters.bytes().all(|letter| letter.is_ascii_alphabetic());
+    short.split_once('=').filter(is_cluster).map_or(short, |(_, value)| value)
+}
+
+/// Returns the value of the first of several short options that takes a repository; empty if none does.
+fn behind_repository_option(short: &str) -> &str {
+    let value = short.split_once(TAKE_REPOSITORIES).map_or("", |(_, value)| value);
+    value.strip_prefix('=').unwrap_or(value)
 }
 
 /// Returns the hosts of all addresses in a word.
@@ -280,6 +293,8 @@ const EXTENSION_COMMANDS: [&str; 5] = ["install", "create", "browse", "search", 
 const TAKES_REPOSITORIES: [&str; 8] = ["repo", "label", "issue", "skill", "skills", "extension", "extensions", "ext"];
 /// Commands in which an address is only a text.
 const ONLY_TEXTS: [&str; 5] = ["search", "attestation", "at", "alias", "config"];
+/// Short options that take a repository: `--template`, `--source` and `--issue-repo`.
+const TAKE_REPOSITORIES: [char; 3] = ['p', 's', 'i'];
 /// Short options that take a value in every command of gh 2.23 to 2.102 that has them.
 const TAKE_VALUES: [char; 16] = ['A', 'B', 'D', 'F', 'H', 'L', 'O', 'S', 'T', 'X', 'b', 'g', 'j', 'k', 'o', 'q'];
 /// Options that take a text that names no host in every command that has them.
@@ -379,10 +394,13 @@ mod tests {
             ("issue close 1 --duplicate-of=https://evil.example/o/r/issues/2", "evil.example"),
             ("repo create o/n --template evil.example/o/r", "evil.example"),
             ("repo create o/n -phttps://evil.example/o/r", "evil.example"),
+            ("repo create o/n -p=https://evil.example/o/r", "evil.example"),
+            ("repo create o/n -cpghes.example/o/r", "ghes.example"),
             ("repo clone o/r -- --config=url.https://evil.example/.insteadOf=x", "evil.example"),
             ("pr create --body https://elsewhere.example/x", ""),
             ("pr create --body=https://elsewhere.example/x", ""),
             ("release create v1 -bRelease/of/today", ""),
+            ("api repos/o/r/issues -fbody=https://elsewhere.example/x", ""),
             ("search code https://elsewhere.example/x", ""),
             ("attestation verify oci://elsewhere.example/x -R o/r", ""),
             ("api repos/o/r -f body=https://elsewhere.example/x", ""),
