@@ -304,34 +304,50 @@ os.execv(gh, ["gh", "auth", "login", "--with-token"])
 
 /// Connects, leaves the connection to a child, and ends; the child sees to it that its number becomes that of `sleep`.
 const PASSES_ITS_NUMBER_ON: &str = r#"
-import os, signal, socket, sys
+import os, signal, socket, sys, time
 path, last_pid = sys.argv[1:]
-taken, take = os.pipe()
 answered, answer = os.pipe()
-peer = os.fork()
-if peer == 0:
-    agent = socket.socket(socket.AF_UNIX)
-    agent.connect(path)
-    agent.sendall(b'{"action":"ping"}')
-    agent.recv(65536)
-    if os.fork() == 0:
-        os.read(taken, 1)
-        agent.sendall(b'{"action":"getToken"}')
-        print("refused" if b'"denied"' in agent.recv(65536) else "a token", flush=True)
-        os.write(answer, b"x")
-    os._exit(0)
-os.waitpid(peer, 0)
-while True:
-    with open(last_pid, "w") as file:
-        file.write(str(peer - 1))
-    other = os.fork()
-    if other == 0:
-        if os.getpid() == peer:
-            os.execvp("sleep", ["sleep", "300"])
+
+def start_peer():
+    """A process that connects, leaves the connection to its child, and ends."""
+    taken, take = os.pipe()
+    peer = os.fork()
+    if peer == 0:
+        os.close(take)
+        agent = socket.socket(socket.AF_UNIX)
+        agent.connect(path)
+        agent.sendall(b'{"action":"ping"}')
+        agent.recv(65536)
+        if os.fork() == 0 and os.read(taken, 1):
+            agent.sendall(b'{"action":"getToken"}')
+            print("refused" if b'"denied"' in agent.recv(65536) else "a token", flush=True)
+            os.write(answer, b"x")
         os._exit(0)
-    if other == peer:
-        break
-    os.waitpid(other, 0)
+    os.close(taken)
+    os.waitpid(peer, 0)
+    # The kernel counts start times in hundredths of a second, and the next process is to have another one.
+    time.sleep(0.03)
+    return peer, take
+
+def take_number(peer):
+    """Whether a new process got the number. Another process of this machine may have been faster, and keep it."""
+    for _ in range(20):
+        with open(last_pid, "w") as file:
+            file.write(str(peer - 1))
+        other = os.fork()
+        if other == 0:
+            if os.getpid() == peer:
+                os.execvp("sleep", ["sleep", "300"])
+            os._exit(0)
+        if other == peer:
+            return True
+        os.waitpid(other, 0)
+    return False
+
+peer, take = start_peer()
+while not take_number(peer):
+    os.close(take)
+    peer, take = start_peer()
 us = os.readlink("/proc/self/exe")
 while os.readlink(f"/proc/{peer}/exe") == us:
     pass
