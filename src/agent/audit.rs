@@ -1,7 +1,7 @@
 //! The audit log: a line for each hand-out and each refusal of one, without secrets.
 //!
 //! A thread writes the lines, because a write can take as long as the disk likes. A hand-out waits for its line, for at
-//! most [`DEADLINE`]; a hand-out that cannot be logged is refused.
+//! most five seconds; a hand-out that cannot be logged is refused.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata, OpenOptions};

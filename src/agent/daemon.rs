@@ -125,7 +125,7 @@ impl Child {
         self.pid.as_raw().cast_unsigned()
     }
 
-    /// Waits, for [`READY_DEADLINE`] at most, until the agent is ready. An agent that fails has reported why by itself; one
+    /// Waits, for ten seconds at most, until the agent is ready. An agent that fails has reported why by itself; one
     /// that is not ready in time is killed.
     pub fn wait_until_ready(&mut self) -> Result<(), Failure> {
         let deadline = Instant::now() + READY_DEADLINE;
