@@ -463,5 +463,6 @@ const MIN_ANSWERS: usize = 10;
 const MIN_TOKENS: usize = 50;
 /// In hundredths: a call is tried four times, so that few clients see that GitHub fails.
 const MIN_GRANTED: usize = 90;
-/// In bytes: 64 MiB for the key of a lock, 16 MiB for unfinished messages, as much for tokens, and the rest for all else.
-const MAX_PEAK: u64 = 128 << 20;
+/// Bytes that the agent may hold at some time: one lock or unlock takes 64 MiB, one imported key up to 256 MiB, unfinished messages
+/// and waiting requests 16 MiB each, and the rest is the agent's own.
+const MAX_PEAK: u64 = 400 * 1024 * 1024;
