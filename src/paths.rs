@@ -64,11 +64,12 @@ pub fn recorded_socket() -> Option<PathBuf> {
 ///
 /// What a user chose, or was handed, looks different: that of `-a`, of a command's own agent, a forwarded one.
 pub fn is_named_by_agent(socket: &Path) -> bool {
-    let name = socket.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix("agent."));
+    let name =
+        socket.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_prefix(AGENT_SOCKET)?.strip_prefix('.'));
     let directory = socket.parent().and_then(Path::file_name).and_then(OsStr::to_str);
-    let random = directory.and_then(|name| name.strip_prefix("apptoken-"));
+    let random = directory.and_then(|name| name.strip_prefix(PRIVATE_DIRECTORY));
     name.is_some_and(|pid| !pid.is_empty() && pid.bytes().all(|byte| byte.is_ascii_digit()))
-        && random.is_some_and(|part| part.len() == 10 && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        && random.is_some_and(|part| part.len() == RANDOM_PART && part.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
 fn has_nul(path: &Path) -> bool {
@@ -99,6 +100,12 @@ fn is_ours(path: &Path) -> bool {
     })
 }
 
+/// How the name of an agent's private directory begins; random characters follow.
+pub const PRIVATE_DIRECTORY: &str = "apptoken-";
+/// Random characters in the name of a private directory.
+pub const RANDOM_PART: usize = 10;
+/// How an agent names its socket there; a dot and a process ID follow.
+pub const AGENT_SOCKET: &str = "agent";
 /// The file with the socket's path in it.
 pub const RECORD: &str = "agent";
 /// The file that is locked while an agent is started.

@@ -18,6 +18,7 @@ use super::Failure;
 use crate::env;
 use crate::files::{directory_of, wait_for_lock};
 use crate::output::say;
+use crate::paths::{PRIVATE_DIRECTORY, RANDOM_PART};
 
 /// A bound socket, and the directory that was made for it. Both are removed when this is dropped, if they are still ours.
 pub struct Socket {
@@ -110,11 +111,13 @@ impl Socket {
     }
 
     fn bind_below(base: &Path, name: &str) -> io::Result<(Self, UnixListener)> {
-        if base.as_os_str().len() + "/".len() + PREFIX.len() + "/".len() + RANDOM_PART + name.len() > MAX_SOCKET_PATH {
+        if base.as_os_str().len() + "/".len() + PRIVATE_DIRECTORY.len() + "/".len() + RANDOM_PART + name.len()
+            > MAX_SOCKET_PATH
+        {
             return Err(io::Error::other(format!("the socket's path would be longer than {MAX_SOCKET_PATH} bytes")));
         }
         let directory = tempfile::Builder::new()
-            .prefix(PREFIX)
+            .prefix(PRIVATE_DIRECTORY)
             .rand_bytes(RANDOM_PART)
             .make_in(base, |path| DirBuilder::new().mode(0o700).create(path));
         let private = directory?.into_temp_path().keep().map_err(io::Error::other)?;
@@ -138,7 +141,9 @@ pub fn clean_up_after_dead() {
     let Some(base) = bases().into_iter().next() else { return };
     let Ok(entries) = fs::read_dir(base) else { return };
     let us = Uid::effective().as_raw();
-    for directory in entries.flatten().filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes())) {
+    for directory in
+        entries.flatten().filter(|entry| entry.file_name().as_bytes().starts_with(PRIVATE_DIRECTORY.as_bytes()))
+    {
         let ours = directory.metadata().is_ok_and(|there| there.is_dir() && there.uid() == us);
         let Ok(inside) = fs::read_dir(directory.path()) else { continue };
         let sockets: Vec<_> = inside.flatten().map(|entry| entry.path()).collect();
@@ -203,9 +208,5 @@ fn id(metadata: &Metadata) -> (u64, u64) {
 
 /// Longest path of a socket, in bytes: `sun_path` on Linux has room for it and a zero.
 const MAX_SOCKET_PATH: usize = 107;
-/// How the name of a private directory begins.
-const PREFIX: &str = "apptoken-";
-/// Random characters in a private directory's name.
-const RANDOM_PART: usize = 10;
 /// How long another start in the same directory may take.
 const START_DEADLINE: Duration = Duration::from_secs(10);

@@ -29,6 +29,7 @@ use super::socket::{self, Socket};
 use super::{Failure, clock, jwt, print_lines};
 use crate::env;
 use crate::output::say;
+use crate::paths::AGENT_SOCKET;
 
 /// Starts an agent in the background, or finds the one that is there, and prints where it is.
 pub(super) fn in_background(args: &Args) -> Result<(), Failure> {
@@ -52,7 +53,7 @@ pub(super) fn in_background(args: &Args) -> Result<(), Failure> {
     }
 
     let held = HeldSignals::hold()?;
-    let (socket, listener) = Socket::bind(args.socket.as_deref(), "agent")?;
+    let (socket, listener) = Socket::bind(args.socket.as_deref(), AGENT_SOCKET)?;
     match daemon::divide()? {
         Half::Parent(mut agent) => {
             drop(held);
@@ -84,7 +85,9 @@ pub(super) fn in_foreground(args: &Args) -> Result<(), Failure> {
     let held = HeldSignals::hold()?;
     let (socket, listener) = match handed_over {
         Some(listener) => (None, listener),
-        None => Socket::bind(args.socket.as_deref(), "agent").map(|(socket, listener)| (Some(socket), listener))?,
+        None => {
+            Socket::bind(args.socket.as_deref(), AGENT_SOCKET).map(|(socket, listener)| (Some(socket), listener))?
+        }
     };
     match daemon::divide()? {
         Half::Parent(mut agent) => {

@@ -47,7 +47,7 @@ impl Worker {
     pub async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotDone> {
         let (sender, result) = oneshot::channel();
         self.start(Box::new(move || {
-            // Nobody may wait for it any more.
+            // The request that waited may be gone.
             let _ = sender.send(work());
         }))?;
         result.await.map_err(|_| NotDone)
@@ -80,7 +80,7 @@ impl Shared {
                 };
                 job
             };
-            // Its result is not sent, which tells whoever waits.
+            // Work that panics sends no result, and the request that waits for one sees that.
             let _ = catch_unwind(AssertUnwindSafe(job));
         }
     }

@@ -383,19 +383,9 @@ impl Request {
         }
     }
 
-    /// Whether a key, a passphrase or a token came with it.
+    /// Returns true if a key, a passphrase or a token comes with it, or may.
     pub fn has_secret(&self) -> bool {
-        matches!(
-            self,
-            Self::AddKey(_)
-                | Self::CheckKey(_)
-                | Self::SealKey(_)
-                | Self::RemoveKey(_)
-                | Self::Lock(_)
-                | Self::Unlock(_)
-                | Self::Revoke(_)
-                | Self::DropToken(_)
-        )
+        self.carries_key_or_passphrase() || matches!(self, Self::Revoke(_) | Self::DropToken(_))
     }
 
     /// Returns true if a key or a passphrase comes with it, or may: `removeKey` takes a name or the key itself.
