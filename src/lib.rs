@@ -40,7 +40,8 @@
 //! - `agent::connections`: how many connections there may be, and how much they may hold
 //! - `agent::fair`, `agent::guesses`, `agent::worker`: turns between the processes that ask, delays for those that guess a
 //!   passphrase, and threads for work that takes long
-//! - `agent::receive` reads a connection's bytes and the descriptor that may come with them, `agent::key_file` the file behind it
+//! - `agent::receive` reads a connection's bytes into its `agent::inbox`, and the descriptor that may come with them;
+//!   `agent::key_file` reads the file behind it
 //! - `agent::handler`: what is done about each request: the one match, and the gate that a lock closes
 //! - `agent::state` with `agent::keyring`, `agent::tokens` (on the `agent::shelf`) and `agent::lock`: what is held, what time
 //!   takes from it, what a lock makes of it; synchronous, and handed the time by `agent::clock`

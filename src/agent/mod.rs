@@ -18,6 +18,7 @@ mod guard;
 pub mod guesses;
 pub mod handler;
 pub mod http;
+mod inbox;
 pub mod jwt;
 pub mod key;
 mod key_file;

@@ -15,11 +15,12 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFl
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
+use super::inbox::Inbox;
 use crate::protocol::{Code, Refusal, Request};
 
 /// Waits until there is something to read, and appends it to the inbox. Returns how many bytes came: none at the end of the
 /// stream. A descriptor that comes with them goes to `attached`.
-pub(super) async fn receive(stream: &UnixStream, inbox: &mut Vec<u8>, attached: &mut Attached) -> io::Result<usize> {
+pub(super) async fn receive(stream: &UnixStream, inbox: &mut Inbox, attached: &mut Attached) -> io::Result<usize> {
     // Unlike `readable`, this takes part in tokio's budget: a client that never stops sending must let others have a turn.
     poll_fn(|cx| {
         loop {
@@ -42,20 +43,17 @@ pub(super) async fn receive(stream: &UnixStream, inbox: &mut Vec<u8>, attached: 
 }
 
 /// Reads once, without waiting. Returns how many bytes came, and whether there are no more.
-fn receive_now(stream: &UnixStream, inbox: &mut Vec<u8>, attached: &mut Attached) -> io::Result<(usize, bool)> {
-    let before = inbox.len();
-    // What is read into is overwritten first; hence the bound.
-    let room = (inbox.capacity() - before).min(MAX_READ);
-    inbox.resize(before + room, 0);
+fn receive_now(stream: &UnixStream, inbox: &mut Inbox, attached: &mut Attached) -> io::Result<(usize, bool)> {
+    let room = inbox.room()?;
+    let size = room.len();
     // It has room for as many as one message can bring: the kernel would close those that do not fit, on this thread.
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let received = retry_on_intr(|| {
-        recvmsg(stream, &mut [IoSliceMut::new(&mut inbox[before..])], &mut control, RecvFlags::CMSG_CLOEXEC)
-    });
-    let bytes = received.as_ref().map_or(0, |received| received.bytes);
-    inbox.truncate(before + bytes);
-    let is_cut = received?.flags.contains(ReturnFlags::CTRUNC);
+    let received =
+        retry_on_intr(|| recvmsg(stream, &mut [IoSliceMut::new(room)], &mut control, RecvFlags::CMSG_CLOEXEC))?;
+    let bytes = received.bytes;
+    inbox.add(bytes);
+    let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
     let mut is_alone = !is_cut;
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(descriptors) = message {
@@ -67,7 +65,7 @@ fn receive_now(stream: &UnixStream, inbox: &mut Vec<u8>, attached: &mut Attached
         attached.add_surplus(inbox.len());
     }
     // A read that leaves room has emptied the socket, but one that brings a descriptor ends there, whatever follows.
-    Ok((bytes, is_alone && bytes > 0 && bytes < room))
+    Ok((bytes, is_alone && bytes > 0 && bytes < size))
 }
 
 /// The descriptor that came with bytes of a connection, until the request is whole that it belongs to.
@@ -156,8 +154,6 @@ fn closer() -> Option<&'static SyncSender<OwnedFd>> {
     CLOSER.get_or_init(start).as_ref()
 }
 
-/// Most bytes read at once.
-const MAX_READ: usize = 16 * 1024;
 /// Most descriptors that Linux takes in one message (`SCM_MAX_FD`).
 const MAX_DESCRIPTORS: usize = 253;
 /// Most descriptors that wait to be closed: those of two messages.

@@ -16,6 +16,7 @@ use zeroize::Zeroize;
 use super::connections::{Connections, Phase, Slot};
 use super::fair::ShareKey;
 use super::handler::Agent;
+use super::inbox::Inbox;
 use super::peer::Peer;
 use super::receive::{Attached, receive};
 use crate::frame::{FrameError, Scanner};
@@ -116,7 +117,7 @@ async fn accept(listener: UnixListener, agent: Arc<Agent>, connections: Arc<Conn
 struct Connection {
     stream: UnixStream,
     peer: Peer,
-    inbox: Vec<u8>,
+    inbox: Inbox,
     attached: Attached,
     scanner: Scanner,
 }
@@ -133,7 +134,7 @@ enum End {
 
 impl Connection {
     fn new(stream: UnixStream, peer: Peer) -> Self {
-        Self { stream, peer, inbox: Vec::new(), attached: Attached::default(), scanner: Scanner::default() }
+        Self { stream, peer, inbox: Inbox::default(), attached: Attached::default(), scanner: Scanner::default() }
     }
 
     async fn converse(mut self, agent: &Arc<Agent>, slot: &Slot) {
@@ -169,7 +170,7 @@ impl Connection {
         request: Result<Request, Refusal>,
         slot: &Slot,
     ) -> Result<(), End> {
-        let held = if self.inbox.capacity() > LARGE_INBOX { self.inbox.capacity() } else { 0 };
+        let held = if self.inbox.is_large() { self.inbox.held() } else { 0 };
         let response = tokio::select! {
             biased;
             response = self.respond(agent, request) => response,
@@ -190,8 +191,7 @@ impl Connection {
             End::Unframed(error) => unframed(error),
             End::Refused(refusal) => refusal,
         };
-        // What was received is wiped as it is freed.
-        self.inbox = Vec::new();
+        self.inbox.clear();
         let _ = self.send(&Err(refusal)).await;
         self.hear_out().await;
     }
@@ -230,11 +230,11 @@ impl Connection {
                 let parse = || Request::parse(&self.inbox[message.clone()]);
                 // What was refused may have been a key as well.
                 let request = on_wiped_stack_if(parse, |request| request.as_ref().map_or(true, Request::has_secret));
-                let (size, end) = (message.len(), message.end);
+                let end = message.end;
                 self.inbox[message].zeroize();
                 let request = self.attached.hand_to(request, end);
                 // It may wait for long, and its bytes need not.
-                if size > LARGE_INBOX {
+                if self.inbox.is_large() {
                     self.tidy();
                 }
                 return Ok(request);
@@ -242,7 +242,7 @@ impl Connection {
             self.tidy();
             let begun = self.scanner.is_inside();
             let deadline = begun.then(|| *deadline.get_or_insert_with(|| Instant::now() + MESSAGE_DEADLINE));
-            let (phase, held) = if begun { (Phase::Receiving, self.inbox.capacity()) } else { (Phase::Idle, 0) };
+            let (phase, held) = if begun { (Phase::Receiving, self.inbox.held()) } else { (Phase::Idle, 0) };
             let wait = slot.wait(phase, held);
             tokio::select! {
                 received = self.receive() => received?,
@@ -257,9 +257,7 @@ impl Connection {
     }
 
     async fn receive(&mut self) -> Result<(), End> {
-        self.inbox
-            .try_reserve(RECEIVE_ROOM)
-            .map_err(|_| End::Refused(busy("the agent has no memory for a request")))?;
+        self.inbox.room().map_err(|_| End::Refused(busy("the agent has no memory for a request")))?;
         match receive(&self.stream, &mut self.inbox, &mut self.attached).await {
             Ok(0) | Err(_) => Err(End::Silent),
             Ok(_) => Ok(()),
@@ -269,18 +267,9 @@ impl Connection {
     /// Drops what was taken, and the room that only a large message needed.
     fn tidy(&mut self) {
         let gone = self.scanner.restart();
-        if gone == 0 {
-            return;
-        }
-        self.attached.shift(gone);
-        let kept = self.inbox.len() - gone;
-        self.inbox.copy_within(gone.., 0);
-        // What moved to the front was left behind at the back.
-        self.inbox[kept..].zeroize();
-        self.inbox.truncate(kept);
-        if self.inbox.capacity() > LARGE_INBOX && self.inbox.len() <= LARGE_INBOX {
-            // The allocator wipes the old place.
-            self.inbox.shrink_to_fit();
+        if gone > 0 {
+            self.attached.shift(gone);
+            self.inbox.drop_front(gone);
         }
     }
 
@@ -342,9 +331,5 @@ const GONE_CHECK: Duration = Duration::from_millis(200);
 const EXPIRY_CHECK: Duration = Duration::from_secs(1);
 /// How long to wait when a connection cannot be accepted.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// Room for one read, in bytes: nearly every request is smaller.
-const RECEIVE_ROOM: usize = 512;
-/// An empty inbox larger than this, in bytes, is given back.
-const LARGE_INBOX: usize = 4 * 1024;
 /// Bytes read from a client that was told to go, at the most.
 const MAX_HEARD_OUT: usize = 1024 * 1024;

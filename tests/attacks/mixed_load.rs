@@ -78,15 +78,13 @@ fn honest_clients_are_served_well_among_hostile_ones() {
         judge.granted
     );
     assert!(failed * 20 >= calls, "too few calls failed to show anything: {failed} of {calls}");
-    // The allocator still takes memory for its first use of each thread and size during a shorter beginning.
-    if first >= WARM_UP {
-        assert!(
-            after.at_rest <= before.at_rest + before.at_rest / 10,
-            "memory grew by more than a tenth, from {} to {}",
-            megabytes(before.at_rest),
-            megabytes(after.at_rest)
-        );
-    }
+    let allowed = if first >= WARM_UP { before.at_rest / 10 } else { before.at_rest / 2 };
+    assert!(
+        after.at_rest <= before.at_rest + allowed,
+        "memory grew from {} to {}",
+        megabytes(before.at_rest),
+        megabytes(after.at_rest)
+    );
     assert!(after.peak <= MAX_PEAK, "the agent held {} at some time", megabytes(after.peak));
 }
 
@@ -455,7 +453,8 @@ const HALF_SENT: u64 = 500;
 const HALF_SENT_OF_DEBUG: u64 = 100;
 /// The deadlines of a debug build that runs beside other tests are so many times as long.
 const PATIENCE_OF_DEBUG: f64 = 4.0;
-/// After this time the agent has used every thread and every size of memory that the load needs.
+/// After this time the agent has granted every token and used every size of memory that the load needs. During a shorter
+/// beginning it still grows, but by less than half.
 const WARM_UP: Duration = Duration::from_mins(1);
 /// Of each honest client; one that waits for GitHub each time has few.
 const MIN_ANSWERS: usize = 10;
@@ -463,6 +462,6 @@ const MIN_ANSWERS: usize = 10;
 const MIN_TOKENS: usize = 50;
 /// In hundredths: a call is tried four times, so that few clients see that GitHub fails.
 const MIN_GRANTED: usize = 90;
-/// Bytes that the agent may hold at some time: one lock or unlock takes 64 MiB, one imported key up to 256 MiB, unfinished messages
-/// and waiting requests 16 MiB each, and the rest is the agent's own.
-const MAX_PEAK: u64 = 400 * 1024 * 1024;
+/// Bytes that the agent may hold at some time: 64 MiB for a lock or unlock and as much for the end of the one before, 16 MiB
+/// each for unfinished messages and for waiting requests, and the agent itself.
+const MAX_PEAK: u64 = 224 * 1024 * 1024;
