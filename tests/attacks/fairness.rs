@@ -5,7 +5,6 @@
 
 use std::time::{Duration, Instant};
 
-use apptoken::agent::lock::LockKey;
 use apptoken::agent::sealed::{NotUnsealed, SealedFile};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::json;
@@ -19,21 +18,21 @@ use crate::support::{APPTOKEN, KEY, World};
 #[test]
 fn wrong_unlocks_of_one_process_do_not_delay_another() {
     let w = locked();
-    let most = most_allowed(&w);
     let mut flood: Vec<Peer> = (0..CROWD).map(|_| w.connect()).collect();
     for guesser in &mut flood {
         guesser.send(json!({"action": "unlock", "passphrase": "wrong"}).to_string());
     }
     let took = unlock(&w);
-    tell(format_args!("a right unlock behind {CROWD} wrong ones of one process takes {took:?}"));
-    assert!(took < most, "{took:?}, and {most:?} are allowed");
+    // Once it is unlocked, no other passphrase is tried.
+    let tried = flood.iter_mut().map(Peer::answer).filter(|answer| answer["code"] == "denied").count();
+    tell(format_args!("a right unlock behind {CROWD} wrong ones of one process takes {took:?}, after {tried} of them"));
+    assert!(tried <= MOST_TRIED, "{tried} of them were tried first");
 }
 
 #[test]
 fn wrong_unlocks_of_many_processes_do_not_delay_another() {
     let w = locked();
-    let most = most_allowed(&w);
-    let guess = format!("for i in $(seq {CROWD}); do printf wrong | {UNLOCK} 2>/dev/null & done; echo started; wait");
+    let guess = format!("for i in $(seq {CROWD}); do printf wrong | {UNLOCK} 2>&1 & done; echo started; wait");
     let flood = w.command("sh").args(["-c", &guess]).start();
     flood.expect_stdout("started");
     // Those that are not connected yet would come after the right one, and not before it.
@@ -42,9 +41,12 @@ fn wrong_unlocks_of_many_processes_do_not_delay_another() {
         guessers >= CROWD / 2 && connections_to(&w.socket()) >= guessers
     });
     let took = unlock(&w);
-    tell(format_args!("a right unlock behind those of {CROWD} processes takes {took:?}"));
-    assert!(took < most, "{took:?}, and {most:?} are allowed");
-    drop(flood);
+    let answers = flood.finish().text();
+    let tried = answers.lines().filter(|line| line.contains("that is not the passphrase")).count();
+    let too_late = answers.lines().filter(|line| line.contains("the agent is not locked")).count();
+    tell(format_args!("a right unlock behind those of {CROWD} processes takes {took:?}, after {tried} of them"));
+    assert!(too_late >= CROWD / 2, "the control: only {too_late} waited when the right one came\n{answers}");
+    assert!(tried <= MOST_TRIED, "{tried} of them were tried first");
 }
 
 #[test]
@@ -57,17 +59,6 @@ fn a_stream_of_new_processes_does_not_hold_an_unlock_back() {
     let took = unlock(&w);
     tell(format_args!("a right unlock among endless new processes takes {took:?}"));
     drop(flood);
-}
-
-#[test]
-fn control_derivations_in_order_of_arrival_would_delay_an_unlock() {
-    let start = Instant::now();
-    for _ in 0..5 {
-        LockKey::derive(&"wrong".into(), &[7; 16]).expect("there is memory");
-    }
-    let crowd = u32::try_from(CROWD).expect("it is small");
-    let took = start.elapsed() / 5 * crowd;
-    assert!(took > UNLOCK_GOAL, "a crowd of wrong unlocks takes {took:?}, one after another");
 }
 
 #[test]
@@ -147,14 +138,6 @@ fn locked() -> World {
     w
 }
 
-/// How long a right unlock may take behind a crowd. On a machine that does much else, a derivation takes longer than the
-/// promise allows for; then it is a small part of the time that the whole crowd would take.
-fn most_allowed(w: &World) -> Duration {
-    let alone = unlock(w);
-    assert_eq!(w.request(&json!({"action": "lock", "passphrase": PASSPHRASE}))["ok"], true);
-    UNLOCK_GOAL.max(alone * 10)
-}
-
 /// Unlocks as a user does; returns how long that takes.
 #[track_caller]
 fn unlock(w: &World) -> Duration {
@@ -176,7 +159,7 @@ const PASSPHRASE: &str = "hunter2";
 const UNLOCK: &str = "apptoken unlock --passphrase-fd 0";
 /// Wrong unlocks before the right one.
 const CROWD: usize = 200;
-/// How long a right unlock may take behind a crowd of wrong ones.
-const UNLOCK_GOAL: Duration = Duration::from_secs(2);
+/// How many of them may be tried before it: those that had their turn while the others were still starting, and one under way.
+const MOST_TRIED: usize = CROWD / 10;
 /// How long a cached token may take: the bench measures the real figure, while the tests share the machine with each other.
 const CACHED_BOUND: Duration = Duration::from_secs(5);
