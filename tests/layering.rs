@@ -86,7 +86,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
     ("agent::writer", &[]),
     ("agent::debug_log", &["agent::writer"]),
     ("agent::audit", &["agent::clock", "agent::guard", "agent::peer", "agent::writer", "ids", "protocol", "secret"]),
-    ("agent::confirm", &["agent::guard", "agent::keyring", "agent::peer", "env"]),
+    ("agent::confirm", &["agent::guard", "agent::keyring", "agent::peer", "agent::worker", "env"]),
     // … but to those that bring them together: what is held, what is refused, what is done about a request.
     (
         "agent::signing",
@@ -95,6 +95,7 @@ const MAY_NAME: &[(&str, &[&str])] = &[
             "agent::github",
             "agent::jwt",
             "agent::keyring",
+            "agent::network",
             "agent::reply",
             "agent::shield",
             "agent::worker",

@@ -14,18 +14,20 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, Command};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
-use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::guard::guard;
 use super::keyring::HeldKey;
 use super::peer::Peer;
+use super::worker::Worker;
 use crate::env;
 
 /// Asks one question at a time.
 pub struct Confirm {
     program: Option<OsString>,
+    starter: Worker,
     turn: Mutex<()>,
     /// By fingerprint: a key that is added again, or locked and unlocked, is still the same key.
     refused: SyncMutex<HashMap<Arc<str>, BackOff>>,
@@ -56,7 +58,8 @@ pub enum Verdict {
 impl Confirm {
     /// Asks with the program that the environment names.
     pub fn from_env() -> Self {
-        Self { program: env::askpass(), turn: Mutex::new(()), refused: SyncMutex::default() }
+        let starter = Worker::new("askpass");
+        Self { program: env::askpass(), starter, turn: Mutex::new(()), refused: SyncMutex::default() }
     }
 
     /// Asks whether `key` may be used for `scope` by `peer`. Dropping the future takes the question from the screen.
@@ -93,7 +96,12 @@ impl Confirm {
         // Counted before the start: a client that leaves in the middle of it has put a question on the screen too.
         let mut open = OpenPrompt { refused: &self.refused, fingerprint: &key.fingerprint, counts: true };
         // Not on the event loop: the start returns when the program has been loaded, from a disk that may be slow.
-        let Ok(Ok(mut question)) = spawn_blocking(move || command.spawn().map(Question)).await else {
+        let runtime = Handle::current();
+        let start = move || {
+            let _inside = runtime.enter();
+            command.spawn().map(Question)
+        };
+        let Ok(Ok(mut question)) = self.starter.run(start).await else {
             open.counts = false;
             return Verdict::CannotAsk;
         };

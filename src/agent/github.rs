@@ -257,7 +257,8 @@ impl GitHub {
                     thread.run_to_the_end(exchange.carry_out(read)).await
                 } else {
                     thread.run(exchange.carry_out(read)).await
-                }?;
+                };
+                let told = told.map_err(|error| GitHubError::Unreachable(Reason::no_thread(&error)))??;
                 let now = (self.clock)().unix;
                 // It was written somewhen between; a slow way is no difference.
                 *ahead = told.date.map(|there| there - there.clamp(asked, now.max(asked))).or(*ahead);

@@ -5,14 +5,13 @@
 //! ends some seconds after the last request.
 
 use std::convert::Infallible;
-use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use std::{io, thread};
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 
 use super::guard::guard;
@@ -90,27 +89,29 @@ impl Thread {
         Ok(Self { handle, _stop: Some(stop) })
     }
 
-    /// Runs `work` there, and cancels it when the caller leaves.
-    pub(super) async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+    /// Runs `work` there, and cancels it when the caller leaves. It fails where the work panics: tokio does where no thread
+    /// can be started for the look-up of a name.
+    pub(super) async fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Result<T, JoinError> {
         let mut tasks = JoinSet::new();
         tasks.spawn_on(work, &self.handle);
-        let result = tasks.join_next().await.expect("one was spawned");
-        // It is not cancelled while the thread and the caller are there.
-        result.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+        tasks.join_next().await.expect("one was spawned")
     }
 
-    /// Runs `work` there, to its end even if the caller leaves. Its result is then dropped.
+    /// Runs `work` there, to its end even if the caller leaves. Its result is then dropped. It fails like [`Thread::run`].
     pub(super) async fn run_to_the_end<T: Send + 'static>(
         self: Arc<Self>,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> T {
+    ) -> Result<T, JoinError> {
         let kept = Arc::clone(&self);
         let task = self.handle.spawn(async move {
             let result = work.await;
             drop(kept);
             result
         });
-        task.await.unwrap_or_else(|error| resume_unwind(error.into_panic()))
+        task.await
     }
 }
 
@@ -145,7 +146,8 @@ mod tests {
         let place = Place::default();
         let here = thread::current().id();
         let thread = place.thread(Http::Threads).expect("a thread can be started");
-        assert_ne!(thread.run(async { thread::current().id() }).await, here);
+        assert!(thread.run(async { thread::current().id() }).await.is_ok_and(|there| there != here));
+        assert!(thread.run(async { panic!("on purpose") }).await.is_err_and(|error: JoinError| error.is_panic()));
         assert!(Arc::ptr_eq(&thread, &place.thread(Http::Threads).expect("it runs")), "it is used again");
         let (dropped, gone) = oneshot::channel::<()>();
         thread.handle.spawn(async move {
@@ -176,7 +178,7 @@ mod tests {
                 let _ = done.send(());
             };
             let calling = tokio::spawn(async move {
-                if to_the_end { thread.run_to_the_end(work).await } else { thread.run(work).await }
+                let _ = if to_the_end { thread.run_to_the_end(work).await } else { thread.run(work).await };
             });
             has_begun.await.expect("it begins");
             calling.abort();

@@ -23,7 +23,7 @@ impl Reason {
     }
 
     /// The system starts no thread.
-    pub(super) fn no_thread(error: &io::Error) -> Self {
+    pub(super) fn no_thread(error: &dyn Error) -> Self {
         let hint = "let the agent have more memory and more threads, or end other programs";
         Self { text: format!("no thread can be started for it: {error}"), lasts: false, hint }
     }

@@ -6,6 +6,7 @@ use super::fair::{ShareKey, Waiters};
 use super::github::{Caller, Credential};
 use super::jwt;
 use super::keyring::HeldKey;
+use super::network::Reason;
 use super::reply::GitHubError;
 use super::shield::Shielded;
 use super::worker::Worker;
@@ -59,7 +60,9 @@ impl Caller for Signing {
                 jwt::sign(&app_id, &key, now).map_err(|_| GitHubError::CannotSign)
             })
         };
-        Box::pin(async { SIGNER.run(sign).await.unwrap_or(Err(GitHubError::CannotSign)) })
+        Box::pin(async {
+            SIGNER.run(sign).await.unwrap_or_else(|error| Err(GitHubError::Unreachable(Reason::no_thread(&error))))
+        })
     }
 }
 

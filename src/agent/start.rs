@@ -14,6 +14,7 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use nix::sys::stat::umask;
 
@@ -168,8 +169,8 @@ fn serve<T>(
     }
     let listener = runtime.block_on(async { tokio::net::UnixListener::from_std(listener) }).map_err(failed)?;
     let _announced = announce()?;
-    // Its first use is slow; nobody waits for it now.
-    runtime.spawn_blocking(jwt::warm_up);
+    // Its first use is slow, and nobody waits for it now. Where no thread can be started, the first request waits.
+    drop(thread::Builder::new().name("warm up".to_owned()).spawn(jwt::warm_up));
     runtime.block_on(server::serve(listener, agent, signals, max_connections));
     // A name lookup that hangs must not keep a process that has nothing left to do.
     runtime.shutdown_background();

@@ -4,6 +4,8 @@
 //! is an error of the one piece of work.
 
 use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
@@ -22,6 +24,14 @@ pub struct Worker {
 /// The work was not done: there is no memory for a thread, or the work panicked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NotDone;
+
+impl fmt::Display for NotDone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the system has no memory for it, or too many threads")
+    }
+}
+
+impl Error for NotDone {}
 
 type Job = Box<dyn FnOnce() + Send>;
 

@@ -4,10 +4,12 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::support::encrypting::{SCRYPT, can_encrypt, encrypt, wire};
+use crate::support::inprocess::add_key;
 use crate::support::peer::Peer;
-use crate::support::process::{allow_open_files, peak, resident, tell};
+use crate::support::process::{allow_open_files, peak, resident, tell, threads};
+use crate::support::unprivileged::Unprivileged;
 use crate::support::wait::{DEADLINE, wait_until};
-use crate::support::{KEY, World};
+use crate::support::{APP_ID, KEY, World, need};
 
 #[test]
 fn unfinished_messages_hold_a_bounded_amount_of_memory() {
@@ -100,6 +102,40 @@ fn a_lock_without_memory_says_so_and_leaves_the_keys() {
     lock.fails(1, ["memory", "limit"]);
     w.assert_agent_is_well();
     assert_eq!(w.request(&json!({"action": "ping"}))["locked"], false);
+}
+
+#[test]
+fn an_agent_that_may_start_no_thread_refuses_and_lives() {
+    let mut w = World::new();
+    let Some(user) = Unprivileged::in_world(&mut w, 0o755) else { return };
+    if !need("prlimit") || !can_encrypt() {
+        return;
+    }
+    let lines = user.command(&w, &["apptoken-agent", "-s", "-a", "socket"]).run().text();
+    let (socket, pid) = crate::support::agent::parse_bourne(&lines).expect("the three lines");
+    w.env("APPTOKEN_AUTH_SOCK", socket);
+    w.env("APPTOKEN_AGENT_PID", pid.to_string());
+    let mut key = add_key(&w.github, APP_ID, KEY);
+    key["offline"] = true.into();
+    assert_eq!(w.request(&key)["ok"], true);
+    wait_until("the agent has one thread", DEADLINE, || threads(w.pid()) == 1);
+    let limit =
+        |soft: &str| user.command(&w, &["prlimit", "--pid", &pid.to_string(), &format!("--nproc={soft}:")]).run().ok();
+    limit("1");
+    for request in [
+        json!({"action": "getToken"}),
+        json!({"action": "lock", "passphrase": PASSPHRASE}),
+        json!({"action": "checkKey", "key": wire(encrypt(&w, SCRYPT, KEY, PASSPHRASE)), "passphrase": PASSPHRASE}),
+    ] {
+        let answer = w.request(&request);
+        let text = answer.to_string();
+        assert!(answer["ok"] == false && (text.contains("memory") || text.contains("thread")), "{answer}");
+        w.assert_agent_is_well();
+    }
+    // The control: the limit was all that kept it.
+    limit("1000");
+    // A failure is remembered for a few seconds.
+    wait_until("a token is granted", DEADLINE, || w.request(&json!({"action": "getToken"}))["ok"] == true);
 }
 
 /// A connection that has sent half of a message, as far as the agent took it.

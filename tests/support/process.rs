@@ -44,6 +44,12 @@ pub(crate) fn resident(pid: Pid) -> u64 {
     kib(pid, "VmRSS") * 1024
 }
 
+/// How many threads the process has.
+#[track_caller]
+pub(crate) fn threads(pid: Pid) -> usize {
+    fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs").count()
+}
+
 /// The most that it has had so far.
 #[track_caller]
 pub(crate) fn peak(pid: Pid) -> u64 {
