@@ -10,8 +10,8 @@ use super::guard::guard;
 
 /// All open connections.
 ///
-/// Where there are too many, a new one takes the place of the one that has been idle longest, else of the one that has been
-/// sending a message longest, else of the newest request of the process that has clearly most requests carried out. Where
+/// Where there are too many, a new one takes the place of one that was told to go, else of the one that has been idle longest,
+/// else of the one that has not taken its answer longest, else of the one that has been sending a message longest, else of the newest request of the process that has clearly most requests carried out. Where
 /// nothing of that is possible, a few more connections are reserved for requests that must always work.
 pub(super) struct Connections {
     max: usize,
@@ -35,14 +35,25 @@ type WaitId = (Phase, u64);
 /// What a connection waits for. The first ones are closed first.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(super) enum Phase {
+    /// The client's end, after the last word to it.
+    Leaving,
     /// The beginning of a message.
     Idle,
+    /// The client's taking its answer.
+    Answering,
     /// The rest of a message.
     Receiving,
     /// The answer to a request.
     CarryingOut,
     /// The one request of a reserved connection.
     Reserved,
+}
+
+impl Phase {
+    /// Whether it goes on for a moment when the agent ends.
+    fn goes_on(self) -> bool {
+        matches!(self, Self::Answering | Self::CarryingOut)
+    }
 }
 
 struct Wait {
@@ -56,25 +67,35 @@ impl Connections {
         Arc::new(Self { max, inner: Mutex::default(), closed: Notify::new() })
     }
 
-    /// Makes room for a connection of this peer; `None` if there is no room at all.
+    /// Makes room for a connection of this peer; `None` if that is not possible.
     pub(super) fn admit(self: &Arc<Self>, owner: ShareKey) -> Option<Slot> {
         let mut inner = self.inner();
-        let is_reserved = inner.open >= self.max && !inner.evict(owner);
-        if !is_reserved {
-            inner.open += 1;
-        } else if inner.reserved < MAX_RESERVED || inner.evict_first(Phase::Reserved) {
-            inner.reserved += 1;
-        } else {
+        if inner.open >= self.max && !inner.evict(owner) {
             return None;
         }
-        Some(Slot { connections: Arc::clone(self), owner, is_reserved, bell: Arc::default() })
+        inner.open += 1;
+        Some(self.slot(owner, false))
+    }
+
+    /// Gives a connection one of the places for requests that must always work; `None` if there is none.
+    pub(super) fn admit_reserved(self: &Arc<Self>, owner: ShareKey) -> Option<Slot> {
+        let mut inner = self.inner();
+        if inner.reserved >= MAX_RESERVED && !inner.evict_first(Phase::Reserved) {
+            return None;
+        }
+        inner.reserved += 1;
+        Some(self.slot(owner, true))
+    }
+
+    fn slot(self: &Arc<Self>, owner: ShareKey, is_reserved: bool) -> Slot {
+        Slot { connections: Arc::clone(self), owner, is_reserved, bell: Arc::default() }
     }
 
     /// Closes every connection that has no request under way, and each that comes to wait for one from now on.
     pub(super) fn end(&self) {
         let mut inner = self.inner();
         inner.is_ending = true;
-        let waits = inner.waits.iter().filter(|((phase, _), _)| *phase != Phase::CarryingOut);
+        let waits = inner.waits.iter().filter(|((phase, _), _)| !phase.goes_on());
         waits.for_each(|(_, wait)| wait.bell.notify_one());
     }
 
@@ -100,7 +121,8 @@ impl Connections {
 impl Inner {
     /// Closes one for a new connection of this peer.
     fn evict(&mut self, owner: ShareKey) -> bool {
-        self.evict_first(Phase::Idle) || self.evict_first(Phase::Receiving) || self.evict_of_most(owner)
+        let give_way = [Phase::Leaving, Phase::Idle, Phase::Answering, Phase::Receiving];
+        give_way.into_iter().any(|phase| self.evict_first(phase)) || self.evict_of_most(owner)
     }
 
     fn evict_first(&mut self, phase: Phase) -> bool {
@@ -158,7 +180,7 @@ impl Slot {
     pub(super) fn wait(&self, phase: Phase, held: usize) -> Waiting<'_> {
         let phase = if self.is_reserved && phase != Phase::CarryingOut { Phase::Reserved } else { phase };
         let mut inner = self.connections.inner();
-        if inner.is_ending && phase != Phase::CarryingOut {
+        if inner.is_ending && !phase.goes_on() {
             self.bell.notify_one();
         }
         let id = (phase, inner.next);
@@ -206,7 +228,7 @@ impl Drop for Waiting<'_> {
 
 /// Connections beyond the maximum, for requests that must always work. One is open for a second at most.
 const MAX_RESERVED: usize = 16;
-/// Bytes of memory for all messages that are not finished or being carried out. A message that comes in one piece does not
+/// Bytes of memory for all messages that are not finished or being carried out, and for answers that are not taken. A message that comes in one piece does not
 /// count; 16 MiB are thousands of those that do, or 64 of the largest.
 const MAX_HELD: usize = 16 * 1024 * 1024;
 
@@ -224,12 +246,16 @@ mod tests {
     }
 
     #[test]
-    fn an_idle_connection_is_closed_before_one_that_sends() {
-        let connections = Connections::new(2);
-        let slots = [ONE, OTHER].map(|owner| connections.admit(owner).expect("there is room"));
-        let _waits = [slots[0].wait(Phase::Receiving, 0), slots[1].wait(Phase::Idle, 0)];
-        let _new = connections.admit(ONE).expect("there is room");
-        assert_eq!([is_rung(&slots[0]), is_rung(&slots[1])], [false, true]);
+    fn those_that_lose_least_are_closed_first() {
+        let order = [Phase::Leaving, Phase::Idle, Phase::Answering, Phase::Receiving];
+        let connections = Connections::new(order.len());
+        let slots = order.map(|_| connections.admit(ONE).expect("there is room"));
+        let _waits: Vec<_> = slots.iter().zip(order).rev().map(|(slot, phase)| slot.wait(phase, 0)).collect();
+        for expected in 0..order.len() {
+            let _new = connections.admit(ONE).expect("there is room");
+            let closed: Vec<usize> = (0..order.len()).filter(|at| is_rung(&slots[*at])).collect();
+            assert_eq!(closed, [expected]);
+        }
     }
 
     #[test]
@@ -237,8 +263,8 @@ mod tests {
         let connections = Connections::new(3);
         let slots = [ONE; 3].map(|owner| connections.admit(owner).expect("there is room"));
         let _waits: Vec<_> = slots.iter().map(|slot| slot.wait(Phase::CarryingOut, 0)).collect();
-        assert!(connections.admit(ONE).is_some_and(|slot| slot.is_reserved()));
-        assert!(connections.admit(OTHER).is_some_and(|slot| !slot.is_reserved()));
+        assert!(connections.admit(ONE).is_none());
+        assert!(connections.admit(OTHER).is_some());
         assert_eq!(slots.each_ref().map(is_rung), [false, false, true]);
     }
 
@@ -247,11 +273,11 @@ mod tests {
         let connections = Connections::new(1);
         let first = connections.admit(ONE).expect("there is room");
         let _wait = first.wait(Phase::CarryingOut, 0);
-        let reserved: Vec<_> = (0..MAX_RESERVED).filter_map(|_| connections.admit(ONE)).collect();
+        let reserved: Vec<_> = (0..MAX_RESERVED).filter_map(|_| connections.admit_reserved(ONE)).collect();
         assert!(reserved.len() == MAX_RESERVED && reserved.iter().all(Slot::is_reserved));
-        assert!(connections.admit(ONE).is_none(), "none of them waits");
+        assert!(connections.admit_reserved(ONE).is_none(), "none of them waits");
         let _waits: Vec<_> = reserved.iter().map(|slot| slot.wait(Phase::Idle, 0)).collect();
-        assert!(connections.admit(ONE).is_some());
+        assert!(connections.admit_reserved(ONE).is_some());
         assert!(is_rung(&reserved[0]) && !is_rung(&reserved[1]));
     }
 

@@ -308,7 +308,7 @@ impl Agent {
     fn status(&self) -> Status {
         let told = self.held(|held, now| {
             let name = |key: &str| held.keyring.get(key).map(|key| key.name.clone()).unwrap_or_default();
-            let tokens = held.tokens.oldest(MAX_TOKENS_TOLD);
+            let tokens = held.tokens.oldest(MAX_TOKENS_TOLD, MAX_BYTES_TOLD);
             let tokens = tokens.into_iter().map(|token| token_info(name(&token.key), &token, now)).collect();
             (held.keyring.iter().map(|key| key.info(now)).collect(), tokens)
         });
@@ -357,3 +357,5 @@ const DERIVATIONS: Limits = Limits { at_once: 1, waiting: 1024, waiting_of_one: 
 const MAX_WAIT: Duration = Duration::from_secs(30);
 /// Cached tokens that a status tells of.
 const MAX_TOKENS_TOLD: usize = 100;
+/// Bytes that they take in the cache: a token narrowed to hundreds of repositories takes fifty thousand.
+const MAX_BYTES_TOLD: usize = 128 * 1024;

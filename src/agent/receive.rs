@@ -1,26 +1,88 @@
-//! Reading from a connection: the bytes, and the file descriptor that may come with them.
+//! The stream of a connection: its bytes, and the file descriptors that may come with them.
 
 use std::future::poll_fn;
 use std::io::{self, IoSliceMut};
 use std::mem::{self, MaybeUninit};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::ops::{Deref, DerefMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::task::{Poll, ready};
 use std::thread;
 
+use nix::sys::socket::{Shutdown, shutdown};
 use rustix::cmsg_space;
 use rustix::io::retry_on_intr;
+use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
+use zeroize::Zeroize;
 
 use super::inbox::Inbox;
 use crate::protocol::{Code, Refusal, Request};
 
+/// The stream of one connection.
+///
+/// The system closes the descriptors that nobody has received when it closes the stream, and that can block. Hence they are
+/// received first, for the thread that closes descriptors.
+pub(super) struct Stream {
+    socket: UnixStream,
+    /// The client has said that nothing follows, and all that came before was read.
+    is_at_end: bool,
+}
+
+impl Stream {
+    fn receive_the_rest(&self) -> io::Result<()> {
+        // Otherwise a client that goes on sending would keep the event loop here.
+        shutdown(self.socket.as_fd().as_raw_fd(), Shutdown::Read)?;
+        let mut bytes = [0; DISCARDED_AT_ONCE];
+        let mut received = Ok(1);
+        while received? > 0 {
+            let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+            received = recvmsg(&self.socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, flags)
+                .map(|received| received.bytes);
+            descriptors(&mut control).for_each(drop);
+        }
+        bytes.zeroize();
+        Ok(())
+    }
+}
+
+impl From<UnixStream> for Stream {
+    fn from(socket: UnixStream) -> Self {
+        Self { socket, is_at_end: false }
+    }
+}
+
+impl Deref for Stream {
+    type Target = UnixStream;
+
+    fn deref(&self) -> &UnixStream {
+        &self.socket
+    }
+}
+
+impl DerefMut for Stream {
+    fn deref_mut(&mut self) -> &mut UnixStream {
+        &mut self.socket
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if !self.is_at_end {
+            // It ends with an error where the client has closed the connection meanwhile, or nothing is left.
+            let _ = self.receive_the_rest();
+        }
+    }
+}
+
 /// Waits until there is something to read, and appends it to the inbox. Returns how many bytes came: none at the end of the
 /// stream. A descriptor that comes with them goes to `attached`.
-pub(super) async fn receive(stream: &UnixStream, inbox: &mut Inbox, attached: &mut Attached) -> io::Result<usize> {
+pub(super) async fn receive(stream: &mut Stream, inbox: &mut Inbox, attached: &mut Attached) -> io::Result<usize> {
     // Unlike `readable`, this takes part in tokio's budget: a client that never stops sending must let others have a turn.
     poll_fn(|cx| {
         loop {
@@ -33,7 +95,10 @@ pub(super) async fn receive(stream: &UnixStream, inbox: &mut Inbox, attached: &m
                 if is_drained { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
             match (received, read) {
-                (Some(bytes), _) => return Poll::Ready(Ok(bytes)),
+                (Some(bytes), _) => {
+                    stream.is_at_end = bytes == 0;
+                    return Poll::Ready(Ok(bytes));
+                }
                 (None, Err(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                 (None, read) => return Poll::Ready(read.map(|()| 0)),
             }
@@ -55,17 +120,24 @@ fn receive_now(stream: &UnixStream, inbox: &mut Inbox, attached: &mut Attached) 
     inbox.add(bytes);
     let is_cut = received.flags.contains(ReturnFlags::CTRUNC);
     let mut is_alone = !is_cut;
-    for message in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            is_alone = false;
-            descriptors.for_each(|descriptor| attached.add(Descriptor(Some(descriptor)), inbox.len()));
-        }
+    for descriptor in descriptors(&mut control) {
+        is_alone = false;
+        attached.add(descriptor, inbox.len());
     }
     if is_cut {
         attached.add_surplus(inbox.len());
     }
     // A read that leaves room has emptied the socket, but one that brings a descriptor ends there, whatever follows.
     Ok((bytes, is_alone && bytes > 0 && bytes < size))
+}
+
+/// The descriptors that came.
+fn descriptors(control: &mut RecvAncillaryBuffer<'_>) -> impl Iterator<Item = Descriptor> {
+    let rights = control.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
+        _ => None,
+    });
+    rights.flatten().map(|descriptor| Descriptor(Some(descriptor)))
 }
 
 /// The descriptor that came with bytes of a connection, until the request is whole that it belongs to.
@@ -136,10 +208,17 @@ impl AsFd for Descriptor {
 
 impl Drop for Descriptor {
     fn drop(&mut self) {
-        if let (Some(closer), Some(descriptor)) = (closer(), self.0.take()) {
-            // Where too many wait, it is closed here: they must not use up the agent's descriptors.
-            drop(closer.try_send(descriptor));
-        }
+        let Some(descriptor) = self.0.take() else { return };
+        // A socket that does not linger is closed at once, so that only files of a server that hangs can fill the queue.
+        let _ = set_socket_linger(&descriptor, None);
+        let unclosed = match closer() {
+            Some(closer) => closer.try_send(descriptor).map_err(|error| match error {
+                TrySendError::Full(descriptor) | TrySendError::Disconnected(descriptor) => descriptor,
+            }),
+            None => Err(descriptor),
+        };
+        // It stays open: a client that uses up the agent's descriptors does less harm than one that stops the event loop.
+        unclosed.unwrap_or_else(mem::forget);
     }
 }
 
@@ -154,6 +233,8 @@ fn closer() -> Option<&'static SyncSender<OwnedFd>> {
     CLOSER.get_or_init(start).as_ref()
 }
 
+/// Bytes that are read at once from a connection that ends, to be thrown away.
+const DISCARDED_AT_ONCE: usize = 4 * 1024;
 /// Most descriptors that Linux takes in one message (`SCM_MAX_FD`).
 const MAX_DESCRIPTORS: usize = 253;
 /// Most descriptors that wait to be closed: those of two messages.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::unistd::Uid;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, sleep_until, timeout};
 use zeroize::Zeroize;
@@ -18,7 +18,7 @@ use super::fair::ShareKey;
 use super::handler::Agent;
 use super::inbox::Inbox;
 use super::peer::Peer;
-use super::receive::{Attached, receive};
+use super::receive::{Attached, Stream, receive};
 use crate::frame::{FrameError, Scanner};
 use crate::protocol::{Answer, Code, Refusal, Request, written};
 use crate::secret::{on_wiped_stack, on_wiped_stack_if};
@@ -86,6 +86,7 @@ async fn accept(listener: UnixListener, agent: Arc<Agent>, connections: Arc<Conn
             tokio::time::sleep(ACCEPT_PAUSE).await;
             continue;
         };
+        let stream = Stream::from(stream);
         let peer = stream.peer_cred().map(Peer::from).ok().filter(|peer| peer.uid == us || peer.uid == 0);
         let Some(mut peer) = peer else { continue };
         let owner = ShareKey::of_process(peer.pid);
@@ -93,7 +94,7 @@ async fn accept(listener: UnixListener, agent: Arc<Agent>, connections: Arc<Conn
         if slot.is_none() {
             // Those that were accepted a moment ago have not run yet. Now they do, and one of them may make room.
             tokio::task::yield_now().await;
-            slot = connections.admit(owner);
+            slot = connections.admit(owner).or_else(|| connections.admit_reserved(owner));
         }
         let Some(slot) = slot else {
             // Whoever does not take it at once does not get it.
@@ -115,7 +116,7 @@ async fn accept(listener: UnixListener, agent: Arc<Agent>, connections: Arc<Conn
 
 /// One client: its stream, and what it has sent and was not answered yet.
 struct Connection {
-    stream: UnixStream,
+    stream: Stream,
     peer: Peer,
     inbox: Inbox,
     attached: Attached,
@@ -133,7 +134,7 @@ enum End {
 }
 
 impl Connection {
-    fn new(stream: UnixStream, peer: Peer) -> Self {
+    fn new(stream: Stream, peer: Peer) -> Self {
         Self { stream, peer, inbox: Inbox::default(), attached: Attached::default(), scanner: Scanner::default() }
     }
 
@@ -144,7 +145,7 @@ impl Connection {
                 Err(end) => Err(end),
             };
             if let Err(end) = answered {
-                return self.end(end).await;
+                return self.end(end, slot).await;
             }
         }
     }
@@ -160,7 +161,7 @@ impl Connection {
             Ok(Err(end)) => end,
             Ok(Ok(_)) | Err(_) => End::Refused(busy(TOO_MANY)),
         };
-        self.end(end).await;
+        self.end(end, slot).await;
     }
 
     /// Carries out a request and sends the answer.
@@ -181,19 +182,26 @@ impl Connection {
                 return Err(End::Refused(busy("the agent carries out too many requests")));
             }
         };
-        self.send(&response).await.map_err(|_| End::Silent)
+        self.send(&response, slot).await.map_err(|_| End::Silent)
     }
 
     /// Says the last word, if there is one.
-    async fn end(mut self, end: End) {
+    async fn end(mut self, end: End, slot: &Slot) {
         let refusal = match end {
             End::Silent => return,
             End::Unframed(error) => unframed(error),
             End::Refused(refusal) => refusal,
         };
         self.inbox.clear();
-        let _ = self.send(&Err(refusal)).await;
-        self.hear_out().await;
+        let is_sent = self.send(&Err(refusal), slot).await.is_ok();
+        // A connection that is one too many must make room at once.
+        if is_sent && !slot.is_reserved() {
+            tokio::select! {
+                biased;
+                () = self.hear_out() => {}
+                _ = async { slot.wait(Phase::Leaving, 0).evicted().await } => {}
+            }
+        }
     }
 
     async fn respond(&self, agent: &Arc<Agent>, request: Result<Request, Refusal>) -> Result<Answer, Refusal> {
@@ -258,7 +266,7 @@ impl Connection {
 
     async fn receive(&mut self) -> Result<(), End> {
         self.inbox.room().map_err(|_| End::Refused(busy("the agent has no memory for a request")))?;
-        match receive(&self.stream, &mut self.inbox, &mut self.attached).await {
+        match receive(&mut self.stream, &mut self.inbox, &mut self.attached).await {
             Ok(0) | Err(_) => Err(End::Silent),
             Ok(_) => Ok(()),
         }
@@ -273,11 +281,20 @@ impl Connection {
         }
     }
 
-    async fn send(&mut self, response: &Result<Answer, Refusal>) -> io::Result<()> {
+    /// Sends the answer, unless the client does not take it in time or its room is needed.
+    async fn send(&mut self, response: &Result<Answer, Refusal>, slot: &Slot) -> io::Result<()> {
         // The allocator wipes the line as it is freed; one that is kept is its keeper's to wipe.
         let line = written(response);
-        let sent = timeout(SEND_DEADLINE, self.stream.write_all(&line)).await;
-        sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+        tokio::select! {
+            biased;
+            sent = timeout(SEND_DEADLINE, self.stream.write_all(&line)) => {
+                sent.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+            }
+            // An answer that is taken at once never comes to this.
+            _ = async { slot.wait(Phase::Answering, line.len()).evicted().await } => {
+                Err(io::ErrorKind::ConnectionAborted.into())
+            }
+        }
     }
 
     /// Reads on for a moment after a last word: closing with unread bytes would make the peer's system drop that word.

@@ -186,12 +186,16 @@ impl TokenCache {
         self.tokens.iter().chain(&self.replaced).filter(is_it).filter(is_its).map(Kept::token).collect()
     }
 
-    /// The `most` oldest tokens.
-    pub fn oldest(&self, most: usize) -> Vec<Token> {
+    /// The `most` oldest tokens, or fewer where they take more than so many bytes.
+    pub fn oldest(&self, most: usize, most_bytes: usize) -> Vec<Token> {
         let mut tokens: Vec<_> = self.tokens.iter().collect();
         tokens.sort_by_key(|kept| kept.life.began());
-        tokens.truncate(most);
-        tokens.into_iter().map(Kept::token).collect()
+        let mut bytes = 0;
+        let told = tokens.into_iter().take(most).take_while(|kept| {
+            bytes += kept.line.len();
+            bytes <= most_bytes
+        });
+        told.map(Kept::token).collect()
     }
 }
 
@@ -401,7 +405,7 @@ mod tests {
         assert!(matches!(cache.lookup(&scope(0).id(), 1, NOW), Lookup::Missing));
         assert!(matches!(cache.lookup(&scope(1).id(), 1, NOW), Lookup::Good(_)));
         assert!(matches!(cache.lookup(&scope(MAX_TOKENS as u64).id(), 1, NOW), Lookup::Good(_)));
-        assert_eq!(cache.oldest(1)[0].life.began(), 1);
+        assert_eq!(cache.oldest(1, 1_000)[0].life.began(), 1);
     }
 
     #[test]

@@ -22,7 +22,7 @@ use crate::support::encrypting::{WAYS, can_encrypt, encrypt, wire};
 use crate::support::github::Fault;
 use crate::support::memory::Needles;
 use crate::support::peer::Peer;
-use crate::support::process::tell;
+use crate::support::process::{allow_open_files, connections_to, tell};
 use crate::support::wait::{DEADLINE, poll, wait_until};
 use crate::support::{APP_ID, APPTOKEN, HOST, KEY, SLUG, World, need, need_root};
 
@@ -256,6 +256,34 @@ fn a_socket_that_lingers_when_it_is_closed_does_not_stop_the_agent() {
         w.assert_agent_is_well();
         tell(format_args!("a ping beside a lingering socket: {:?}", began.elapsed()));
         assert!(began.elapsed() < Duration::from_secs(20), "the agent stood still for {:?}", began.elapsed());
+    }
+}
+
+#[test]
+fn sockets_that_linger_in_what_was_not_read_do_not_stop_the_agent() {
+    allow_open_files(4096);
+    let w = World::with_key();
+    w.github.delay(DEADLINE);
+    let before = w.github.journal().len();
+    // One in what the agent does not read, for its request is not answered yet; and more than may wait to be closed.
+    for (request, sockets) in [(json!({"action": "getToken"}), 1), (json!({"action": "ping"}), 600)] {
+        let stream = UnixStream::connect(w.socket()).expect("the agent listens");
+        send(&stream, request.to_string().as_bytes(), &[]);
+        if sockets == 1 {
+            w.github.wait_for(|journal| journal.len() > before);
+        }
+        let lingering: Vec<_> = (0..sockets).map(|_| lingering(60)).collect();
+        for some in lingering.chunks(200) {
+            send(&stream, b" ", &some.iter().map(|(socket, _)| socket.as_fd()).collect::<Vec<_>>());
+        }
+        let (theirs, _peers): (Vec<_>, Vec<_>) = lingering.into_iter().unzip();
+        // The agent's are now the only ones.
+        drop(theirs);
+        drop(stream);
+        wait_until("the connection is closed", DEADLINE, || {
+            w.assert_agent_is_well();
+            connections_to(&w.socket()) == 0
+        });
     }
 }
 

@@ -1,12 +1,16 @@
 //! A live agent is never replaced, and always has room for the requests that matter.
 
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::support::agent::parse_bourne;
 use crate::support::peer::Peer;
-use crate::support::wait::DEADLINE;
+use crate::support::process::connections_to;
+use crate::support::wait::{DEADLINE, wait_until};
 use crate::support::{AGENT, APPTOKEN, HOST, SLUG, World};
 
 #[test]
@@ -49,6 +53,51 @@ fn a_process_with_too_many_requests_makes_room_for_another() {
     assert_eq!(newest.answer()["code"], "busy");
 }
 
+#[test]
+fn connections_that_take_no_answer_make_room() {
+    let w = with_few_connections();
+    w.apptoken(["token"]).line();
+    // Their answers are more than the system keeps for them, so that the agent cannot send them.
+    let questions = r#"{"action":"status"}"#.repeat(UNREAD_ANSWERS);
+    let mut crowd: Vec<Peer> = (0..2 * CONNECTIONS).map(|_| w.connect()).collect();
+    for peer in &mut crowd {
+        let _ = peer.try_send(&questions);
+    }
+    w.apptoken(["token"]).line();
+    w.command(APPTOKEN)
+        .arg("lock")
+        .arg("--passphrase-fd")
+        .arg("0")
+        .stdin("hunter2")
+        .run()
+        .stderr("Agent locked.\n")
+        .ok();
+}
+
+#[test]
+fn connections_that_are_told_to_go_make_room() {
+    let w = with_few_connections();
+    w.apptoken(["token"]).line();
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut crowd = VecDeque::new();
+            while !stop.load(Ordering::Relaxed) {
+                let Ok(mut peer) = Peer::connect(&w.socket()) else { continue };
+                let _ = peer.try_send("x");
+                crowd.push_back(peer);
+                if crowd.len() > 2 * CONNECTIONS {
+                    crowd.pop_front();
+                }
+            }
+        });
+        wait_until("they are there", DEADLINE, || connections_to(&w.socket()) > CONNECTIONS);
+        let answers: Vec<_> = (0..20).map(|_| w.request(&json!({"action": "getToken"}))).collect();
+        stop.store(true, Ordering::Relaxed);
+        assert!(answers.iter().all(|answer| answer["ok"] == true), "{answers:?}");
+    });
+}
+
 /// A world with a key and an agent that may have few files open, and so takes few connections.
 fn with_few_connections() -> World {
     let mut w = World::new();
@@ -79,6 +128,8 @@ fn fill(w: &World) -> Vec<Peer> {
     crowd
 }
 
+/// So many answers to `status` are several times what a socket keeps.
+const UNREAD_ANSWERS: usize = 3_000;
 const CONNECTIONS: usize = 60;
 /// The files that the agent keeps for other things than connections.
 const SPARE_FILES: usize = 64;

@@ -4,9 +4,10 @@ use base64::prelude::{BASE64_STANDARD, Engine as _};
 use serde_json::{Value, json};
 
 use crate::support::encrypting::{SCRYPT, can_encrypt, encrypt, wire};
+use crate::support::github::{App, Installation};
 use crate::support::inprocess::add_key;
 use crate::support::peer::Peer;
-use crate::support::process::{allow_open_files, peak, resident, tell, threads};
+use crate::support::process::{allow_open_files, connections_to, peak, resident, tell, threads};
 use crate::support::unprivileged::Unprivileged;
 use crate::support::wait::{DEADLINE, wait_until};
 use crate::support::{APP_ID, KEY, World, need};
@@ -38,6 +39,35 @@ fn control_unfinished_messages_below_the_limit_are_kept() {
         peer.send("\"}");
         assert_eq!(peer.answer()["code"], "unknown_action");
     }
+}
+
+#[test]
+fn answers_that_are_not_taken_hold_a_bounded_amount_of_memory() {
+    allow_open_files(4096);
+    let w = World::with_agent();
+    let names: Vec<String> = (0..480).map(|number| format!("{number:0>100}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    w.github.add_app(App::new(7, "large").key_pem(KEY));
+    w.github.install(7, Installation::new(70, "octo").repositories(&names).permissions(&[("metadata", "read")]));
+    assert_eq!(w.request(&add_key(&w.github, 7, KEY))["ok"], true);
+    for missing in 0..3 {
+        let some: Vec<&str> =
+            names.iter().enumerate().filter(|(at, _)| *at != missing).map(|(_, name)| *name).collect();
+        let answer = w.request(&json!({"action": "getToken", "repositories": some}));
+        assert_eq!(answer["ok"], true, "{answer}");
+    }
+    let one = w.request(&json!({"action": "status"})).to_string().len() as u64;
+    assert!(one < 200 * 1024, "one answer takes {} KiB", one >> 10);
+    let before = resident(w.pid());
+    let mut flood: Vec<Peer> = (0..250).map(|_| w.connect()).collect();
+    for peer in &mut flood {
+        // The system keeps the first ones, and the agent the next.
+        peer.send(r#"{"action":"status"}"#.repeat(4));
+    }
+    wait_until("some are cut off", DEADLINE, || connections_to(&w.socket()) < flood.len());
+    let grown = peak(w.pid()).saturating_sub(before);
+    tell(format_args!("250 answers of {} KiB that are not taken hold {} MiB", one >> 10, grown >> 20));
+    assert!(grown < MOST_GROWTH / 2, "{} MiB", grown >> 20);
 }
 
 #[test]
@@ -151,6 +181,6 @@ fn half_message() -> String {
 }
 
 const PASSPHRASE: &str = "hunter2";
-/// What 1,500 half-sent messages may take: the 16 MiB that are promised, as much again for what the allocator keeps, and
-/// the connections themselves.
+/// What unfinished messages and answers that are not taken may take: the 16 MiB that are promised, as much again for what the
+/// allocator keeps, and the connections themselves.
 const MOST_GROWTH: u64 = 48 << 20;

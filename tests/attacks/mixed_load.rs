@@ -138,7 +138,7 @@ fn wrong_and_late_answers_are_found() {
         ("a late token", 0.0, 31.0, 0, &whole),
         ("a token of a locked agent", 150.0, 0.1, 0, &whole),
         ("no lock", 50.0, 0.1, 0, &refused("locked")),
-        ("a late lock", 150.0, 3.0, 0, &refused("locked")),
+        ("a late lock", 150.0, PROMPT_DEADLINE + 0.1, 0, &refused("locked")),
         ("busy", 0.0, 0.1, 0, &refused("busy")),
         ("no key", 0.0, 0.1, 0, &refused("no_key")),
         ("GitHub's failure while locked", 150.0, 0.1, 0, &refused("timeout")),

@@ -405,8 +405,9 @@ const REFUSALS: [(&str, &str); 6] = [
     ("cannot be reached", "github_unavailable"),
     ("answered with", "github_unavailable"),
 ];
-/// In seconds, for an answer that the agent has. It takes microseconds; the rest is for a machine that is busy.
-pub(super) const PROMPT_DEADLINE: f64 = 2.0;
+/// In seconds, for an answer that the agent has. It takes microseconds; the rest is for a machine on which other work stands in
+/// the way for seconds.
+pub(super) const PROMPT_DEADLINE: f64 = 5.0;
 /// In seconds, for an answer that GitHub must give: the agent tries for 25 s.
 pub(super) const GITHUB_DEADLINE: f64 = 30.0;
 /// In seconds, for opening an encrypted key: those of other processes come first, one of each, and each may take seconds.
